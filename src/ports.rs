@@ -1,0 +1,60 @@
+//! The borders: what the controller needs of AWS, of the balancers and of the engines. The adapters implement
+//! these, and so does the simulator.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::{
+    action::{Action, EngineAction, Node},
+    spec::Stack,
+    world::{Balancer, Engine, OpsWorks, Seen, Trouble},
+};
+
+/// The provider of the instances.
+#[async_trait]
+pub trait Cloud: Send + Sync {
+    /// Looks at everything of one stack. A part that fails is unknown; the others are told all the same.
+    async fn look(&self, stack: &Stack) -> OpsWorks;
+
+    /// Carries out one action on the provider. Never called with balancer or engine actions.
+    ///
+    /// # Errors
+    /// What went wrong, with its class.
+    async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble>;
+}
+
+/// The load balancers of one region.
+#[async_trait]
+pub trait Balancers: Send + Sync {
+    /// Looks at the named balancers in the stack's region. A name that does not exist is unknown with class
+    /// `Terminal`.
+    async fn look(&self, stack: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>>;
+
+    /// Carries out `Register` or `Deregister`.
+    ///
+    /// # Errors
+    /// What went wrong, with its class.
+    async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble>;
+}
+
+/// The Docker engines.
+#[async_trait]
+pub trait Engines: Send + Sync {
+    /// Looks at one engine: all containers, the volumes, and which of `images` it has. Bounded in time.
+    async fn look(&self, node: &Node, images: &BTreeSet<String>) -> Seen<Engine>;
+
+    /// Carries out one action. `progress` gets a line now and then while it takes long (a pull's percentage).
+    ///
+    /// # Errors
+    /// What went wrong, with its class.
+    async fn apply(&self, node: &Node, what: &EngineAction, progress: &Progress) -> Result<(), Trouble>;
+
+    /// Follows the engine's events until the connection ends, sending the hostname for every container that
+    /// starts, dies, is renamed, removed, or changes its health. Returns when the stream ends.
+    async fn watch(&self, node: &Node, wake: mpsc::Sender<String>);
+}
+
+/// Where a long action tells how far it is.
+pub type Progress = std::sync::Arc<dyn Fn(String) + Send + Sync>;

@@ -1,0 +1,59 @@
+//! An app: the containers that every instance of a layer runs.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Container, Rollout};
+
+/// `kind: App`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct App {
+    /// `metadata.name`; blanks are allowed.
+    pub name: String,
+    /// The stack's name.
+    pub stack: String,
+    /// The layer's short name.
+    pub layer: String,
+    /// The app's environment; `APP_TYPE: docker` is what makes Evenkeel take it up.
+    pub environment: BTreeMap<String, String>,
+    /// The database that the app is attached to on the provider's side.
+    pub data_source: Option<DataSource>,
+    /// Named sets of paths that outlive containers and are shared by `volumesFrom`.
+    pub data_volumes: BTreeMap<String, Vec<String>>,
+    /// How a change is rolled out.
+    pub rollout: Rollout,
+    /// The containers, in the order in which they are processed.
+    pub containers: Vec<Container>,
+}
+
+impl App {
+    /// True when the app declares `APP_TYPE: docker`; every other app is left alone.
+    pub fn is_docker(&self) -> bool {
+        self.environment.get("APP_TYPE").is_some_and(|kind| kind == "docker")
+    }
+
+    /// The name in lower case with everything but letters and digits as dashes: what labels, volume names and
+    /// OpsWorks short names can carry.
+    pub fn slug(&self) -> String {
+        super::interpolate::slug(&self.name)
+    }
+}
+
+/// A database of the provider's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DataSource {
+    /// An RDS instance registered with the stack, by its DB instance identifier or ARN.
+    Rds {
+        /// The DB instance identifier or ARN.
+        instance: String,
+        /// The database's name.
+        database: Option<String>,
+    },
+    /// A database server that OpsWorks itself runs in the stack (its MySQL layer).
+    Opsworks {
+        /// The database's name.
+        database: Option<String>,
+    },
+}

@@ -1,0 +1,1 @@
+//! From text to manifests, with every error and its place.

@@ -1,0 +1,37 @@
+//! What should be: the manifests as plain types.
+//!
+//! [`decode`] turns text into these types and collects every error with its place; [`validate`] holds them
+//! against each other. Neither reads a file or knows a clock.
+
+pub mod app;
+pub mod container;
+pub mod decode;
+pub mod health;
+pub mod interpolate;
+pub mod rollout;
+pub mod stack;
+pub mod validate;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use app::App;
+pub use container::Container;
+pub use health::HealthCheck;
+pub use rollout::Rollout;
+pub use stack::{Layer, Stack};
+
+/// One stack with every app that is declared for it: the desired side of one reconciliation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Desired {
+    /// Where the manifests stood when they were read: a commit's short id, or `dir@<time>` for a directory.
+    pub revision: String,
+    /// The stack.
+    pub stack: Stack,
+    /// Its apps, in the order of their names.
+    pub apps: Vec<App>,
+}
+
+/// Everything that one revision declares, by stack name.
+pub type Manifests = BTreeMap<String, Desired>;

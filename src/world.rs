@@ -1,0 +1,338 @@
+//! What was seen: AWS, the balancers and the engines, as plain types.
+//!
+//! [`Seen::Unknown`] is not absence: an observation that failed leads to no create and no delete.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::spec::stack::{Cookbooks, EbsVolume, Recipes};
+
+/// The answer to one look.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Seen<T> {
+    /// A clear answer.
+    Known(T),
+    /// No clear answer, and why.
+    Unknown(Trouble),
+}
+
+impl<T> Seen<T> {
+    /// The answer, where there is one.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Seen::Known(value) => Some(value),
+            Seen::Unknown(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn known_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Seen::Known(value) => Some(value),
+            Seen::Unknown(_) => None,
+        }
+    }
+}
+
+/// Why a look gave no answer, or an action did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// What to do about it.
+    pub class: Class,
+    /// What happened, where, and what to do next; for people.
+    pub message: String,
+}
+
+/// What an error means for what comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Class {
+    /// Trying again will not help until something changes: access denied, an image that does not exist.
+    Terminal,
+    /// The API asks for fewer calls.
+    Throttled,
+    /// It may go well the next time.
+    Transient,
+    /// It may or may not have happened: look before doing anything else.
+    UnknownOutcome,
+}
+
+/// All that was seen of one stack.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Observed {
+    /// The provider's side.
+    pub opsworks: OpsWorks,
+    /// Load balancers by name, as declared by any layer of the stack.
+    pub balancers: BTreeMap<String, Seen<Balancer>>,
+    /// Engines by the instance's hostname, for every instance that has an address and should answer.
+    pub engines: BTreeMap<String, Seen<Engine>>,
+}
+
+/// OpsWorks, as far as it concerns one stack.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OpsWorks {
+    /// The stack of that name in that region.
+    pub stack: Seen<Option<OwStack>>,
+    /// Its layers.
+    pub layers: Seen<Vec<OwLayer>>,
+    /// Its apps.
+    pub apps: Seen<Vec<OwApp>>,
+    /// Its instances.
+    pub instances: Seen<Vec<OwInstance>>,
+    /// The classic load balancers attached to its layers: layer id → balancer name.
+    pub attached: Seen<BTreeMap<String, String>>,
+}
+
+/// A stack as OpsWorks tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OwStack {
+    /// OpsWorks' id.
+    pub id: String,
+    /// True when it bears Evenkeel's mark (`CustomJson` → `evenkeel.stack`) with this stack's name.
+    pub ours: bool,
+    /// What can be declared.
+    pub settings: StackSettings,
+}
+
+/// What Evenkeel declares of an OpsWorks stack. `None` is left to OpsWorks and never compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct StackSettings {
+    pub name: String,
+    pub region: String,
+    pub service_role_arn: Option<String>,
+    pub instance_profile_arn: Option<String>,
+    pub vpc_id: Option<String>,
+    pub subnet_id: Option<String>,
+    pub root_device_type: Option<String>,
+    pub ssh_key_name: Option<String>,
+    pub cookbooks: Option<Cookbooks>,
+}
+
+/// A layer as OpsWorks tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OwLayer {
+    /// OpsWorks' id.
+    pub id: String,
+    /// True when it bears Evenkeel's mark (`CustomJson` → `evenkeel.layer`).
+    pub ours: bool,
+    /// What can be declared.
+    pub settings: LayerSettings,
+}
+
+/// What Evenkeel declares of an OpsWorks layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct LayerSettings {
+    pub name: String,
+    pub short_name: String,
+    pub recipes: Recipes,
+    pub security_group_ids: Vec<String>,
+    pub volumes: Vec<EbsVolume>,
+}
+
+/// An app as OpsWorks tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OwApp {
+    /// OpsWorks' id.
+    pub id: String,
+    /// True when it bears Evenkeel's mark (in its description).
+    pub ours: bool,
+    /// What can be declared.
+    pub settings: AppSettings,
+}
+
+/// What Evenkeel declares of an OpsWorks app.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct AppSettings {
+    pub name: String,
+    pub short_name: String,
+    pub environment: BTreeMap<String, String>,
+    pub data_source: Option<OwDataSource>,
+}
+
+/// An app's data source in OpsWorks' own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct OwDataSource {
+    /// `RdsDbInstance`, `OpsworksMysqlInstance` or `AutoSelectOpsworksMysqlInstance`.
+    pub kind: String,
+    pub arn: Option<String>,
+    pub database: Option<String>,
+}
+
+/// An instance as OpsWorks tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OwInstance {
+    /// OpsWorks' id.
+    pub id: String,
+    /// The EC2 instance id, once there is one.
+    pub ec2_id: Option<String>,
+    /// Unique within the stack.
+    pub hostname: String,
+    /// The layers it belongs to, by id.
+    pub layer_ids: Vec<String>,
+    /// The EC2 instance type.
+    pub instance_type: String,
+    /// OpsWorks' own word: `requested`, `pending`, `booting`, `running_setup`, `online`, `stopping`, …
+    pub status: String,
+    /// The address inside the VPC.
+    pub private_ip: Option<String>,
+    /// The public address.
+    pub public_ip: Option<String>,
+}
+
+/// A load balancer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Balancer {
+    /// Whether it lets requests in flight finish when an instance is deregistered, and for how many seconds.
+    pub draining: Option<u32>,
+    /// Its targets, by EC2 instance id. What is not here is not registered.
+    pub targets: BTreeMap<String, Target>,
+}
+
+/// What a balancer says of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Target {
+    /// Gets requests.
+    InService,
+    /// Registered, gets none, and why.
+    OutOfService(String),
+    /// Being deregistered: finishes what it has.
+    Draining,
+}
+
+/// One instance's Docker engine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Engine {
+    /// Every container on it, ours or not, running or not, by name (without the leading slash).
+    pub containers: BTreeMap<String, ContainerSeen>,
+    /// Image references that are wanted and present → image id (`sha256:…`).
+    pub images: BTreeMap<String, String>,
+    /// Names of the volumes on it.
+    pub volumes: BTreeSet<String>,
+}
+
+/// A container on an engine.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ContainerSeen {
+    /// The engine's id of it.
+    pub id: String,
+    /// All its labels.
+    pub labels: BTreeMap<String, String>,
+    /// What it is doing.
+    pub state: State,
+    /// The id of the image it was made from.
+    pub image_id: String,
+    /// How often the engine's restart policy has started it again.
+    pub restarts: u32,
+    /// The engine's health check, where there is one.
+    pub health: Option<Health>,
+    /// When it was last started.
+    pub started_at: Option<Timestamp>,
+    /// For one that is not running well: the last lines it wrote, or what its health check said.
+    pub last_words: Option<String>,
+}
+
+/// What a container is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum State {
+    /// Made, never started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Frozen by `docker pause`.
+    Paused,
+    /// It ended, and the engine is about to start it again.
+    Restarting {
+        /// The exit code of the last run.
+        exit_code: i64,
+    },
+    /// It ended.
+    Exited {
+        /// Its exit code.
+        exit_code: i64,
+    },
+    /// The engine failed to remove it, or is removing it.
+    Dead,
+}
+
+/// What the engine's health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Health {
+    /// Not decided yet.
+    Starting,
+    /// It passed.
+    Healthy,
+    /// It failed as often as is allowed.
+    Unhealthy,
+}
+
+/// How a call failed, as far as its class depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault<'a> {
+    /// The other side answered with an error.
+    Answer {
+        /// The API's error code (`ThrottlingException`); empty where it has none (Docker).
+        code: &'a str,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// No connection came about: nothing was sent.
+    NoConnection,
+    /// The certificates do not fit.
+    Identity,
+    /// It was sent, and no answer came in time, or the connection broke before one.
+    NoAnswer,
+}
+
+impl Class {
+    /// The one place where the class of an error is decided.
+    ///
+    /// Sources: the "Common errors" of the AWS API references (throttling and authorization codes), and the
+    /// status codes of the Docker Engine API.
+    pub fn of(fault: Fault<'_>) -> Class {
+        match fault {
+            Fault::NoConnection => Class::Transient,
+            Fault::Identity => Class::Terminal,
+            Fault::NoAnswer => Class::UnknownOutcome,
+            Fault::Answer { code, status } => {
+                let throttled = ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "BandwidthLimit"];
+                if status == 429 || throttled.iter().any(|word| code.contains(word)) {
+                    Class::Throttled
+                } else if ["ExpiredToken", "RequestExpired", "InternalFailure", "ServiceUnavailable"]
+                    .iter()
+                    .any(|word| code.contains(word))
+                {
+                    Class::Transient
+                } else if status >= 500 {
+                    Class::Transient
+                } else {
+                    Class::Terminal
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_the_class_that_tells_what_to_do() {
+        let answer = |code, status| Class::of(Fault::Answer { code, status });
+        assert_eq!(answer("ThrottlingException", 400), Class::Throttled);
+        assert_eq!(answer("RequestLimitExceeded", 503), Class::Throttled);
+        assert_eq!(answer("AccessDeniedException", 400), Class::Terminal);
+        assert_eq!(answer("ValidationException", 400), Class::Terminal);
+        assert_eq!(answer("ExpiredTokenException", 403), Class::Transient);
+        assert_eq!(answer("", 404), Class::Terminal);
+        assert_eq!(answer("", 500), Class::Transient);
+        assert_eq!(Class::of(Fault::NoConnection), Class::Transient);
+        assert_eq!(Class::of(Fault::NoAnswer), Class::UnknownOutcome);
+        assert_eq!(Class::of(Fault::Identity), Class::Terminal);
+    }
+}
