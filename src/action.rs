@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    spec::HealthCheck,
+    spec::{HealthCheck, port::Port},
     world::{AppSettings, LayerSettings, StackSettings},
 };
 
@@ -200,19 +200,6 @@ pub struct Run {
 pub struct DataMount {
     pub volume: String,
     pub path: String,
-}
-
-/// A published port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Port {
-    /// The host's address; left out, all of them.
-    pub host_ip: Option<String>,
-    /// The host's port; left out, the engine chooses.
-    pub host_port: Option<u16>,
-    /// The port inside.
-    pub container_port: u16,
-    /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
 }
 
 /// What may run beside what: two actions of one lane never do.

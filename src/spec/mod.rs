@@ -8,9 +8,11 @@ pub mod container;
 pub mod decode;
 pub mod health;
 pub mod interpolate;
+pub mod port;
 pub mod rollout;
 pub mod stack;
 pub mod validate;
+pub mod volume;
 
 use std::collections::BTreeMap;
 
