@@ -91,7 +91,8 @@ fn identity(node: &Node, error: &rustls::Error) -> Option<String> {
     use rustls::{AlertDescription as Alert, CertificateError as Bad};
     let place = place(node);
     Some(match error {
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => format!(
+        // A bad signature: another authority that goes by the same name, as one made anew does.
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => format!(
             "{place} shows a certificate that the controller's ca.pem did not sign; give both certificates of the \
              same authority"
         ),
@@ -105,6 +106,7 @@ fn identity(node: &Node, error: &rustls::Error) -> Option<String> {
         rustls::Error::AlertReceived(
             alert @ (Alert::BadCertificate
             | Alert::UnknownCA
+            | Alert::DecryptError
             | Alert::CertificateRequired
             | Alert::CertificateUnknown
             | Alert::CertificateExpired
@@ -138,4 +140,190 @@ fn next<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + '
 
 fn place(node: &Node) -> String {
     format!("the Docker engine of {} at {}", node.hostname, node.endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        path::Path,
+        sync::Arc,
+        thread,
+        time::Instant,
+    };
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use rustls::{
+        RootCertStore, ServerConfig, ServerConnection,
+        pki_types::{PrivateKeyDer, pem::PemObject},
+        server::WebPkiClientVerifier,
+    };
+
+    use super::*;
+    use crate::{
+        docker::{Certs, Engines},
+        ports::Engines as _,
+        world::Seen,
+    };
+
+    struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+    impl Authority {
+        fn new(name: &str) -> Authority {
+            let mut params = CertificateParams::new([]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        }
+
+        /// A certificate for a name, and its key.
+        fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+            let key = KeyPair::generate().unwrap();
+            let cert = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
+            (cert, key)
+        }
+
+        /// What a controller that trusts `self` and was signed by `signer` has in its directory.
+        fn certs(&self, signer: &Authority, dir: &Path) -> Certs {
+            let (cert, key) = signer.sign("controller");
+            std::fs::write(dir.join("ca.pem"), self.0.pem()).unwrap();
+            std::fs::write(dir.join("cert.pem"), cert.pem()).unwrap();
+            std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
+            Certs { dir: dir.to_owned() }
+        }
+
+        /// An engine's TLS listener, whose certificate is for `name`; it demands one signed by the same authority.
+        fn serve(&self, name: &str, then: fn(rustls::Stream<'_, ServerConnection, TcpStream>)) -> String {
+            let (cert, key) = self.sign(name);
+            let mut roots = RootCertStore::empty();
+            roots.add(self.0.der().clone()).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+            let config = ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_client_cert_verifier(verifier)
+                .with_single_cert(
+                    vec![cert.der().clone()],
+                    PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
+                )
+                .unwrap();
+            let config = Arc::new(config);
+            listen(move |mut tcp| {
+                let mut tls = ServerConnection::new(config.clone()).unwrap();
+                then(rustls::Stream::new(&mut tls, &mut tcp));
+            })
+        }
+    }
+
+    fn listen(then: impl Fn(TcpStream) + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || listener.incoming().for_each(|stream| then(stream.unwrap())));
+        endpoint
+    }
+
+    /// Shakes hands, reads a request, and closes.
+    fn hang_up(mut stream: rustls::Stream<'_, ServerConnection, TcpStream>) {
+        let _ = stream.read(&mut [0; 1024]);
+    }
+
+    /// Shakes hands, reads a request, and never answers.
+    fn freeze(mut stream: rustls::Stream<'_, ServerConnection, TcpStream>) {
+        let _ = stream.read(&mut [0; 1024]);
+        thread::park();
+    }
+
+    async fn look(certs: Certs, endpoint: String) -> Trouble {
+        let node = Node { hostname: "docker1".into(), endpoint };
+        match Engines::new(certs).unwrap().look(&node, &BTreeSet::new()).await {
+            Seen::Unknown(trouble) => trouble,
+            Seen::Known(engine) => panic!("{engine:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_told_with_the_place_and_what_to_check() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let endpoint = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let trouble = look(ours.certs(&ours, dir.path()), endpoint.clone()).await;
+        assert_eq!(trouble.class, Class::Transient);
+        assert_eq!(
+            trouble.message,
+            format!(
+                "cannot reach the Docker engine of docker1 at {endpoint}: connection refused; check that dockerd runs \
+                 and that the port is open to the controller"
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_accepts_and_says_nothing_holds_nobody_up() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let begun = Instant::now();
+        let trouble = look(ours.certs(&ours, dir.path()), listen(|_stream| thread::park())).await;
+        assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
+        assert_eq!(trouble.class, Class::Transient);
+        assert!(trouble.message.contains("no connection within 5s"), "{trouble:?}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_takes_a_request_and_never_answers_holds_nobody_up() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let begun = Instant::now();
+        let trouble = look(ours.certs(&ours, dir.path()), ours.serve("127.0.0.1", freeze)).await;
+        assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
+        assert_eq!(trouble.class, Class::UnknownOutcome);
+        assert!(trouble.message.contains("did not answer within 10s"), "{trouble:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_off_leaves_the_outcome_unknown() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let trouble = look(ours.certs(&ours, dir.path()), ours.serve("127.0.0.1", hang_up)).await;
+        assert_eq!(trouble.class, Class::UnknownOutcome, "{trouble:?}");
+        assert!(trouble.message.contains("broke off"), "{trouble:?}");
+    }
+
+    #[tokio::test]
+    async fn something_that_speaks_no_tls_is_not_taken_for_an_engine() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let endpoint = listen(|mut stream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+        let trouble = look(ours.certs(&ours, dir.path()), endpoint).await;
+        assert_eq!(trouble.class, Class::Transient, "{trouble:?}");
+        assert!(trouble.message.contains("speaks TLS on that port"), "{trouble:?}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_of_another_authority_is_refused_with_advice() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        for name in ["theirs", "ours"] {
+            let theirs = Authority::new(name);
+            let trouble = look(ours.certs(&ours, dir.path()), theirs.serve("127.0.0.1", hang_up)).await;
+            assert_eq!(trouble.class, Class::Terminal, "{trouble:?}");
+            assert!(trouble.message.contains("ca.pem did not sign"), "{trouble:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_for_another_address_is_refused_with_advice() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let trouble = look(ours.certs(&ours, dir.path()), ours.serve("10.9.9.9", hang_up)).await;
+        assert_eq!(trouble.class, Class::Terminal);
+        assert!(trouble.message.contains("subject alternative names"), "{trouble:?}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_refuses_the_controller_is_told_apart_from_one_that_broke_off() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        for name in ["theirs", "ours"] {
+            let theirs = Authority::new(name);
+            let trouble = look(ours.certs(&theirs, dir.path()), ours.serve("127.0.0.1", hang_up)).await;
+            assert_eq!(trouble.class, Class::Terminal, "{trouble:?}");
+            assert!(trouble.message.contains("refuses the controller's certificate"), "{trouble:?}");
+        }
+    }
 }

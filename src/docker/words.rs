@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::transport::Client;
 use crate::world::{ContainerSeen, Health, State};
 
-/// Lines of its log that are told.
-const LINES: &str = "5";
+/// Lines of its log that are told; what it wrote to its two streams may be out of order.
+const LINES: &str = "10";
 /// Bytes that are told, from the end.
 const TOLD: usize = 2048;
 /// Bytes that are read at most: a line can be long.
