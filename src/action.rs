@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
+pub use crate::spec::port::Port;
+
 use crate::{
-    spec::{HealthCheck, port::Port},
+    spec::HealthCheck,
     world::{AppSettings, LayerSettings, StackSettings},
 };
 

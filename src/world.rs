@@ -153,6 +153,10 @@ pub struct AppSettings {
     pub data_source: Option<OwDataSource>,
 }
 
+/// What OpsWorks tells in place of a protected environment variable's value. Such a value cannot be compared: it
+/// counts as equal to whatever is declared. Source: `Secure` of `EnvironmentVariable` in the OpsWorks API reference.
+pub const FILTERED: &str = "*****FILTERED*****";
+
 /// An app's data source in OpsWorks' own words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs)]

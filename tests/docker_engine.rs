@@ -146,7 +146,8 @@ fn check(probe: Probe) -> Option<HealthCheck> {
 }
 
 /// Ends at once on SIGTERM, and says so.
-const OBEDIENT: &str = "trap 'echo got TERM; exit 0' TERM; trap 'echo got QUIT; exit 7' QUIT; while :; do sleep 0.1; done";
+const OBEDIENT: &str =
+    "trap 'echo got TERM; exit 0' TERM; trap 'echo got QUIT; exit 7' QUIT; while :; do sleep 0.1; done";
 
 #[tokio::test]
 async fn a_container_goes_through_its_whole_life() {
@@ -233,7 +234,9 @@ async fn a_stop_sends_the_signal_it_is_told_and_gives_time() {
 #[tokio::test]
 async fn a_container_that_ends_at_once_leaves_its_last_words() {
     let corner = Corner::new("dying").await;
-    corner.launch(&run("dying0", "echo first; for i in 1 2 3 4 5 6 7 8 9; do echo; done; echo no database >&2; exit 3")).await;
+    corner
+        .launch(&run("dying0", "echo first; for i in 1 2 3 4 5 6 7 8 9; do echo; done; echo no database >&2; exit 3"))
+        .await;
     let seen = corner.until("dying0", |seen| seen.restarts > 1 && seen.last_words.is_some()).await;
     assert!(matches!(seen.state, State::Restarting { exit_code: 3 } | State::Running), "{seen:?}");
     let words = seen.last_words.unwrap();
