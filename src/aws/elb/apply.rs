@@ -21,10 +21,13 @@ const LAG: Duration = Duration::from_secs(30);
 /// The instances whose deregistration was accepted a moment ago, by EC2 id.
 type Departed = BTreeMap<String, Instant>;
 
-/// Per region and balancer, who is just leaving it. The lock is held from the check to the answer, so that two
+/// A region and a balancer in it.
+type Key = (String, String);
+
+/// Per balancer, who is just leaving it. The lock is held from the check to the answer, so that two
 /// instances never leave each counting on the other.
 #[derive(Debug, Default)]
-pub(super) struct Leaving(Mutex<BTreeMap<(String, String), Arc<sync::Mutex<Departed>>>>);
+pub(super) struct Leaving(Mutex<BTreeMap<Key, Arc<sync::Mutex<Departed>>>>);
 
 impl Leaving {
     fn of(&self, region: &str, balancer: &str) -> Arc<sync::Mutex<Departed>> {
