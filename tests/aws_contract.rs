@@ -522,9 +522,12 @@ async fn instances_come_online_drain_and_go() {
 
     ground.elb.apply(&ground.stack, &deregister(WEB, &one, 1)).await.unwrap();
     assert_eq!(ground.target(WEB, &ids[0]).await, Some(Target::Draining));
+    assert_eq!(ground.elb.target(&ground.stack, WEB, &ids[0]).await, Seen::Known(Some(Target::Draining)));
     let trouble = ground.elb.apply(&ground.stack, &deregister(WEB, &two, 1)).await.unwrap_err();
     assert!(trouble.message.contains("draining"), "{}", trouble.message);
     ground.until_target(WEB, &ids[0], "gone", |target| target.is_none()).await;
+    assert_eq!(ground.elb.target(&ground.stack, WEB, &ids[0]).await, Seen::Known(None));
+    assert_eq!(ground.elb.target(&ground.stack, WEB, "i-00000000000000000").await, Seen::Known(None));
     ground.elb.apply(&ground.stack, &deregister(WEB, &one, 1)).await.unwrap();
 
     ground.elb.apply(&ground.stack, &register(WEB, &one)).await.unwrap();
