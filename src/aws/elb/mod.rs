@@ -114,3 +114,74 @@ impl Api<'_> {
         Trouble { class: Class::Terminal, message }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::aws::testing::{serve, shop};
+
+    fn answer(operation: &str, result: &str) -> String {
+        format!("<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>")
+    }
+
+    fn state(id: &str, state: &str, description: &str) -> String {
+        format!(
+            "<member><InstanceId>{id}</InstanceId><State>{state}</State><Description>{description}</Description></member>"
+        )
+    }
+
+    /// A balancer of two instances that stops listing one as soon as that drains, as the API reference allows.
+    fn web(request: &str, leaving: &AtomicBool) -> String {
+        let operation = request.split_once("Action=").unwrap().1.split('&').next().unwrap();
+        let left = leaving.load(Ordering::SeqCst);
+        let draining = "Instance deregistration currently in progress.";
+        let (one, two) = (state("i-1", "InService", "N/A"), state("i-2", "InService", "N/A"));
+        let result = match operation {
+            "DescribeLoadBalancers" => {
+                let one = if left { "" } else { "<member><InstanceId>i-1</InstanceId></member>" };
+                format!(
+                    "<LoadBalancerDescriptions><member><LoadBalancerName>web</LoadBalancerName><Instances>{one}\
+                     <member><InstanceId>i-2</InstanceId></member></Instances></member></LoadBalancerDescriptions>"
+                )
+            }
+            "DescribeInstanceHealth" => {
+                let states = match (request.contains("i-1"), left) {
+                    (true, true) => state("i-1", "InService", draining),
+                    (true, false) => one,
+                    (false, true) => two,
+                    (false, false) => one + &two,
+                };
+                format!("<InstanceStates>{states}</InstanceStates>")
+            }
+            "DeregisterInstancesFromLoadBalancer" => {
+                leaving.store(true, Ordering::SeqCst);
+                String::new()
+            }
+            _ => String::new(),
+        };
+        answer(operation, &result)
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_is_no_longer_listed_is_still_seen_to_drain() {
+        let leaving = AtomicBool::default();
+        let elb = Elb::new(serve(move |request| (200, web(request, &leaving))).await);
+        let names = BTreeSet::from(["web".to_owned()]);
+        let leave =
+            Action::Deregister { balancer: "web".into(), ec2_id: "i-1".into(), hostname: "docker1".into(), keep: 1 };
+        elb.apply(&shop(), &leave).await.unwrap();
+        let seen = elb.look(&shop(), &names).await;
+        let targets = &seen["web"].known().expect("an answer").targets;
+        assert_eq!(targets["i-1"], Target::Draining);
+        assert_eq!(targets["i-2"], Target::InService);
+    }
+
+    #[tokio::test]
+    async fn a_controller_that_did_not_deregister_it_can_ask_by_id() {
+        let leaving = AtomicBool::new(true);
+        let elb = Elb::new(serve(move |request| (200, web(request, &leaving))).await);
+        assert_eq!(elb.target(&shop(), "web", "i-1").await, Seen::Known(Some(Target::Draining)));
+    }
+}
