@@ -306,12 +306,11 @@ impl Class {
                 let throttled = ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "BandwidthLimit"];
                 if status == 429 || throttled.iter().any(|word| code.contains(word)) {
                     Class::Throttled
-                } else if ["ExpiredToken", "RequestExpired", "InternalFailure", "ServiceUnavailable"]
-                    .iter()
-                    .any(|word| code.contains(word))
+                } else if status >= 500
+                    || ["ExpiredToken", "RequestExpired", "InternalFailure", "ServiceUnavailable"]
+                        .iter()
+                        .any(|word| code.contains(word))
                 {
-                    Class::Transient
-                } else if status >= 500 {
                     Class::Transient
                 } else {
                     Class::Terminal

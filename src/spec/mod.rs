@@ -7,10 +7,14 @@ pub mod app;
 pub mod container;
 pub mod decode;
 pub mod health;
+pub mod image;
 pub mod interpolate;
+pub mod port;
+pub mod problem;
 pub mod rollout;
 pub mod stack;
 pub mod validate;
+pub mod volume;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +23,8 @@ use serde::Serialize;
 pub use app::App;
 pub use container::Container;
 pub use health::HealthCheck;
+pub use port::Port;
+pub use problem::{File, Problem};
 pub use rollout::Rollout;
 pub use stack::{Layer, Stack};
 

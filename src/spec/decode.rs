@@ -1,1 +1,0 @@
-//! From text to manifests, with every error and its place.

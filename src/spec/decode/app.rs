@@ -1,0 +1,107 @@
+//! `kind: App`.
+
+use std::collections::BTreeMap;
+
+use super::{
+    container,
+    cursor::Report,
+    node::{Data, Node},
+    quantity::{duration, duration_above_zero},
+};
+use crate::spec::{App, Rollout, app::DataSource, rollout::OnFailure};
+
+/// Reads `spec`; what is wrong is told, and left at a default.
+pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> App {
+    let mut app = App {
+        name,
+        stack: String::new(),
+        layer: String::new(),
+        environment: BTreeMap::new(),
+        data_source: None,
+        data_volumes: BTreeMap::new(),
+        rollout: Rollout::default(),
+        containers: Vec::new(),
+    };
+    let Some(map) = spec.and_then(|spec| report.map(spec, "an app's `spec`")) else { return app };
+    app.stack = map.required("stack", Report::word).unwrap_or_default();
+    app.layer = map.required("layer", Report::word).unwrap_or_default();
+    app.environment = map.optional("environment", container::environment).unwrap_or_default();
+    app.data_source = map.optional("dataSource", data_source).flatten();
+    app.data_volumes = map.optional("dataVolumes", data_volumes).unwrap_or_default();
+    app.rollout = map.optional("rollout", rollout).unwrap_or_default();
+    app.containers =
+        map.optional("containers", |report, node| report.list(node, "containers", container::read)).unwrap_or_default();
+    map.later(&["registries", "notifications", "logging", "database", "cron", "migration"]);
+    map.finish();
+    app
+}
+
+/// `{rds: …, database: …}`, `{opsworks: true, database: …}` or `none`.
+fn data_source(report: &Report<'_>, node: &Node) -> Option<Option<DataSource>> {
+    if matches!(&node.data, Data::Scalar { text, .. } if text == "none") {
+        return Some(None);
+    }
+    let map = report.map(node, "`dataSource`")?;
+    let database = map.optional("database", Report::word);
+    if map.has("opsworks") {
+        let own = map.optional("opsworks", Report::boolean);
+        if map.has("rds") {
+            report.tell::<()>(map.key_span("rds"), "`rds` and `opsworks` exclude each other", None);
+        }
+        map.know(&["rds"]);
+        map.finish();
+        return match own? {
+            true => Some(Some(DataSource::Opsworks { database })),
+            false => Some(None),
+        };
+    }
+    let instance = map.required("rds", Report::word);
+    map.know(&["opsworks"]);
+    map.finish();
+    Some(Some(DataSource::Rds { instance: instance?, database }))
+}
+
+fn data_volumes(report: &Report<'_>, node: &Node) -> Option<BTreeMap<String, Vec<String>>> {
+    report.table(node, "`dataVolumes`", |report, entry| {
+        let fine = entry.key.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && entry.key.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if !fine {
+            report.tell::<()>(&entry.key_span, format!("`{}` is not the name of a data volume", entry.key), None);
+        }
+        let paths = report.list(&entry.value, "paths", |report, node| {
+            let path = report.word(node)?;
+            if path.len() > 1 && path.starts_with('/') && !path.contains(':') {
+                Some(path)
+            } else {
+                report.expected(node, "an absolute path inside the container")
+            }
+        })?;
+        if let Some((at, path)) = paths.iter().enumerate().find(|(at, path)| paths[..*at].contains(path)) {
+            report.tell::<()>(&entry.value.at(&at.to_string()).span, format!("`{path}` is given twice"), None);
+        }
+        Some(paths)
+    })
+}
+
+fn rollout(report: &Report<'_>, node: &Node) -> Option<Rollout> {
+    let map = report.map(node, "`rollout`")?;
+    let default = Rollout::default();
+    let on_failure = [("rollback", OnFailure::Rollback), ("pause", OnFailure::Pause)];
+    let rollout = Rollout {
+        min_in_service: map
+            .optional("minInService", |report, node| report.number(node, 0..=1000))
+            .unwrap_or(default.min_in_service),
+        max_unavailable: map
+            .optional("maxUnavailable", |report, node| report.number(node, 1..=1000))
+            .unwrap_or(default.max_unavailable),
+        drain_timeout: map.optional("drainTimeout", duration_above_zero).unwrap_or(default.drain_timeout),
+        settle: map.optional("settle", duration).unwrap_or(default.settle),
+        progress_deadline: map.optional("progressDeadline", duration_above_zero).unwrap_or(default.progress_deadline),
+        on_failure: map
+            .optional("onFailure", |report, node| report.choice(node, &on_failure, &[]))
+            .unwrap_or(default.on_failure),
+    };
+    map.later(&["surge"]);
+    map.finish();
+    Some(rollout)
+}

@@ -1,0 +1,211 @@
+use std::time::Duration;
+
+use super::*;
+use crate::spec::{
+    app::DataSource,
+    container::Deploy,
+    health::Probe,
+    rollout::OnFailure,
+    stack::{AddressKind, LoadBalancer},
+};
+
+const SHOP: &str = include_str!("shop.yaml");
+
+fn decoded(text: &str) -> (Documents, Vec<String>) {
+    let (documents, problems) = decode(vec![File::new("f", text)]);
+    (documents, problems.iter().map(ToString::to_string).collect())
+}
+
+/// The problems of an app with one container of these lines.
+fn container(lines: &str) -> Vec<String> {
+    let lines: String = lines.lines().map(|line| format!("      {line}\n")).collect();
+    decoded(&format!(
+        "apiVersion: evenkeel/v1\nkind: App\nmetadata: {{name: a}}\nspec:\n  stack: s\n  layer: l\n  containers:\n    - name: x\n{lines}"
+    ))
+    .1
+}
+
+fn stack(lines: &str) -> Vec<String> {
+    let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
+    decoded(&format!(
+        "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {{name: s}}\nspec:\n  provider: opsworks\n  region: r\n{lines}"
+    ))
+    .1
+}
+
+#[test]
+fn every_supported_key_is_taken_over() {
+    let (documents, problems) = decoded(SHOP);
+    assert!(problems.is_empty(), "{problems:#?}");
+    let stack = &documents.stacks[0].value;
+    assert_eq!((stack.name.as_str(), stack.region.as_str()), ("shop", "eu-west-1"));
+    assert!(stack.cookbooks.as_ref().unwrap().manage_berkshelf);
+    let layer = &stack.layers[0];
+    assert_eq!((layer.instances.count, layer.instances.instance_type.as_str()), (2, "t3.medium"));
+    assert_eq!((layer.volumes[0].size_gib, layer.volumes[0].volume_type.as_str()), (120, "gp2"));
+    assert_eq!(layer.load_balancers, [LoadBalancer::Classic("shop".into())]);
+    assert_eq!(layer.security_group_ids, ["sg-1"]);
+    assert_eq!((layer.docker.port, layer.docker.address), (2376, AddressKind::Private));
+
+    let app = &documents.apps[0].value;
+    assert!(app.is_docker());
+    assert_eq!(app.name, "amazing application");
+    assert_eq!(app.data_source, Some(DataSource::Rds { instance: "shop-db".into(), database: Some("shop".into()) }));
+    assert_eq!(app.data_volumes["socks"], ["/var/run", "/var/lib/haproxy/socks"]);
+    assert_eq!((app.rollout.drain_timeout, app.rollout.on_failure), (Duration::from_secs(300), OnFailure::Rollback));
+    let container = &app.containers[1];
+    assert_eq!((container.name.as_str(), container.replicas, container.deploy), ("app", 2, Deploy::Auto));
+    assert_eq!(container.startup_time, Duration::from_secs(60));
+    assert_eq!(container.health_check.as_ref().unwrap().probe, Probe::Http { path: "/up".into(), port: 8080 });
+    assert_eq!(container.stop.signal.as_deref(), Some("SIGTERM"));
+    assert_eq!(container.entrypoint.as_deref(), Some(["/app/bin/entrypoint.sh".to_owned()].as_slice()));
+    assert_eq!(
+        container.command.as_deref().unwrap(),
+        ["bundle", "exec", "unicorn", "-l", "/var/lib/haproxy/socks/%{app_name}.sock"]
+    );
+    assert_eq!(app.containers[0].image, "redis:latest");
+}
+
+#[test]
+fn values_of_variables_are_taken_as_they_are_written() {
+    let (documents, problems) = decoded(SHOP);
+    assert!(problems.is_empty(), "{problems:#?}");
+    let env = &documents.apps[0].value.containers[1].env;
+    assert_eq!((env["VERSION"].as_str(), env["DEBUG"].as_str(), env["PORT"].as_str()), ("1.10", "yes", "0080"));
+}
+
+#[test]
+fn every_problem_of_every_file_is_told() {
+    let bad = |kind| format!("apiVersion: evenkeel/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{stak: s}}\n");
+    let (_, problems) = decode(vec![File::new("a", bad("App")), File::new("b", bad("Ap")), File::new("c", "a: [")]);
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(problems.join("\n"), @r"
+    a:4:7: an app's `spec` needs `layer`
+    a:4:8: an app's `spec` needs `stack` (is `stak` meant to be `stack`?)
+    b:2:7: unknown kind `Ap` (did you mean `App`?)
+    c:1:5: not YAML: while parsing a node, did not find expected node content
+    ");
+}
+
+#[test]
+fn an_unknown_key_is_told_with_the_key_that_was_meant() {
+    assert_eq!(container("image: x\nreplica: 2\n"), ["f:10:7: unknown key `replica` (did you mean `replicas`?)"]);
+    let problems = stack("layers:\n  - shortName: d\n    instances: {count: 1, type: t3.micro, colour: red}\n");
+    assert_eq!(problems, ["f:9:45: unknown key `colour` (`instances` has the keys `count` and `type`)"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_told_with_what_was_expected_and_found() {
+    let problems = container(
+        "image: [a]\nreplicas: two\nports: 80\nenv: [A]\ntraffic: yes\nstartupTime: 60\ncommand: \"a 'b\"\nlinks: [{a: b}]\n",
+    );
+    insta::assert_snapshot!(problems.join("\n"), @r"
+    f:9:14: expected a text, found a list
+    f:10:17: expected a whole number, found `two`
+    f:11:14: expected a list of texts, found `80`
+    f:12:12: expected an environment (a mapping of names to values), found a list
+    f:13:16: expected true or false, found `yes` (write `true`)
+    f:14:20: expected a duration like `60s`, found `60` (a duration needs a unit: write `60s`)
+    f:15:16: a quote is opened and not closed (close the quote, or give a list of arguments)
+    f:16:15: expected a text, found a mapping
+    ");
+}
+
+#[test]
+fn what_this_version_does_not_carry_out_is_refused() {
+    let problems = container(
+        "image: x\ndeploy: cron\nmigration: rake db:migrate\ndatabase: true\nenv: {SECRET: {ssm: /shop/secret}}\n",
+    );
+    assert_eq!(
+        problems,
+        [
+            "f:10:15: `cron` is not supported yet by this version",
+            "f:11:7: `migration` is not supported yet by this version",
+            "f:12:7: `database` is not supported yet by this version",
+            "f:13:21: a value by reference (`ssm`) is not supported yet by this version",
+        ]
+    );
+    let problems = stack(
+        "assumeRole: {arn: x}\ndeletionPolicy: Delete\nlayers:\n  - shortName: d\n    instances: {min: 1, max: 2, type: t3.micro}\n    \
+         loadBalancers: [{targetGroup: x, port: 80}]\n    docker: {transport: ssh}\n",
+    );
+    assert_eq!(problems.len(), 7, "{problems:#?}");
+    assert!(problems.iter().all(|problem| problem.ends_with("is not supported yet by this version")), "{problems:#?}");
+}
+
+#[test]
+fn what_is_missing_is_told_with_what_may_have_been_meant() {
+    assert_eq!(container("imag: x\n"), ["f:9:7: a container needs `image` (is `imag` meant to be `image`?)"]);
+    assert_eq!(container("replicas: 2\n"), ["f:8:7: a container needs `image`"]);
+    assert_eq!(container("image:\n"), ["f:9:7: `image` has no value"]);
+}
+
+#[test]
+fn a_health_check_has_one_form() {
+    for form in [
+        "{http: /up, port: 8080}",
+        "{tcp: 6379, interval: 5s}",
+        "{unix: /a.sock, http: /up}",
+        "{exec: \"redis-cli ping\"}",
+        "{exec: [redis-cli, ping]}",
+        "{image: true}",
+    ] {
+        assert_eq!(container(&format!("image: x\nhealthCheck: {form}\n")), Vec::<String>::new(), "{form}");
+    }
+    for form in ["{}", "{http: /up}", "{tcp: 1, exec: a}", "{tcp: 0}", "{image: false}", "{unix: /a}", "{htp: /}", "up"]
+    {
+        assert!(!container(&format!("image: x\nhealthCheck: {form}\n")).is_empty(), "{form}");
+    }
+}
+
+#[test]
+fn the_documents_beside_a_broken_one_are_read_all_the_same() {
+    let (documents, problems) = decoded(&format!("{SHOP}---\nkind: App\n---\njust text\n"));
+    assert_eq!((documents.stacks.len(), documents.apps.len()), (1, 1));
+    assert!(documents.incomplete);
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+}
+
+#[test]
+fn text_that_is_not_utf8_is_told() {
+    let (_, problems) = decode(vec![File::new("f", b"a: \xff\n".to_vec())]);
+    assert_eq!(problems[0].to_string(), "f:1:4: the file is not UTF-8 text");
+}
+
+/// Cuts, doubles and replaces parts of a good manifest in every way that a fixed seed leads to.
+#[test]
+fn no_input_makes_it_panic() {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below.max(1) as u64) as usize
+    };
+    let pieces = [
+        "\"", "'", "[", "]", "{", "}", ": ", "- ", "\n", "\t", "&a ", "*a ", "!x ", "|\n", "ü", "\0", "%{", "9",
+        "---\n", "<<: ",
+    ];
+    for _ in 0..4000 {
+        let mut bytes = SHOP.as_bytes().to_vec();
+        for _ in 0..=random(4) {
+            let (from, len) = (random(bytes.len()), random(40));
+            let to = (from + len).min(bytes.len());
+            match random(4) {
+                0 => bytes.truncate(from),
+                1 => drop(bytes.drain(from..to)),
+                2 => drop(bytes.splice(from..from, pieces[random(pieces.len())].bytes())),
+                _ => {
+                    let copy = bytes[from..to].to_vec();
+                    let at = random(bytes.len());
+                    bytes.splice(at..at, copy);
+                }
+            }
+        }
+        let result = crate::spec::validate::load("r", vec![File::new("f", bytes)]);
+        if let Err(problems) = result {
+            assert!(!problems.is_empty());
+            assert!(problems.iter().all(|problem| problem.line >= 1 && problem.column >= 1));
+        }
+    }
+}

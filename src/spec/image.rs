@@ -1,0 +1,111 @@
+//! Image references: `host:5000/path/name:tag@sha256:…`.
+
+/// Joins an image with a tag that is given beside it; `latest` is filled in where there is neither tag nor digest.
+///
+/// # Errors
+/// What is wrong with the reference, for people.
+pub fn reference(image: &str, tag: Option<&str>) -> Result<String, String> {
+    let (rest, digest) = match image.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (image, None),
+    };
+    let slash = rest.rfind('/').map_or(0, |at| at + 1);
+    let (name, own_tag) = match rest[slash..].find(':') {
+        Some(at) => (&rest[..slash + at], Some(&rest[slash + at + 1..])),
+        None => (rest, None),
+    };
+    check_name(name)?;
+    if let Some(digest) = digest {
+        check_digest(digest)?;
+    }
+    for tag in own_tag.iter().chain(tag.iter()) {
+        check_tag(tag)?;
+    }
+    match (own_tag, tag) {
+        (Some(own), Some(tag)) if own != tag => {
+            Err(format!("the image carries the tag `{own}`, and `tag` says `{tag}`: give one of them"))
+        }
+        (None, Some(tag)) if digest.is_some() => {
+            Err(format!("the image is fixed by its digest, and `tag` says `{tag}`: give one of them"))
+        }
+        (Some(_), _) => Ok(image.to_owned()),
+        (None, Some(tag)) => Ok(format!("{image}:{tag}")),
+        (None, None) if digest.is_some() => Ok(image.to_owned()),
+        (None, None) => Ok(format!("{image}:latest")),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let mut parts: Vec<&str> = name.split('/').collect();
+    let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
+    if parts.len() > 1 && is_host(parts[0]) {
+        let host = parts.remove(0);
+        let (address, port) = host.split_once(':').unwrap_or((host, "0"));
+        let fine = !address.is_empty() && address.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+        if !fine || port.parse::<u16>().is_err() {
+            return Err(format!("`{host}` is not a registry's host"));
+        }
+    }
+    for part in parts {
+        if part.chars().any(|c| c.is_ascii_uppercase()) {
+            return Err(format!("`{name}` is not an image's name: it must be in lower case"));
+        }
+        let fine = part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c));
+        if !fine || !part.starts_with(|c: char| c.is_ascii_alphanumeric()) || part.ends_with(['.', '_', '-']) {
+            return Err(format!("`{name}` is not an image's name"));
+        }
+    }
+    Ok(())
+}
+
+fn check_tag(tag: &str) -> Result<(), String> {
+    let fine = tag.len() <= 128
+        && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if fine { Ok(()) } else { Err(format!("`{tag}` is not an image's tag")) }
+}
+
+fn check_digest(digest: &str) -> Result<(), String> {
+    let fine = digest.split_once(':').is_some_and(|(algorithm, hash)| {
+        !algorithm.is_empty() && hash.len() >= 32 && hash.chars().all(|c| c.is_ascii_hexdigit())
+    });
+    if fine { Ok(()) } else { Err(format!("`{digest}` is not an image's digest (`sha256:…`)")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn an_image_without_a_tag_is_the_latest() {
+        assert_eq!(reference("redis", None).unwrap(), "redis:latest");
+        assert_eq!(reference("host:5000/x", None).unwrap(), "host:5000/x:latest");
+        assert_eq!(reference("registry.example.com/a/b-c", None).unwrap(), "registry.example.com/a/b-c:latest");
+    }
+
+    #[test]
+    fn a_tag_may_stand_in_the_image_or_beside_it() {
+        assert_eq!(reference("redis:7", None).unwrap(), "redis:7");
+        assert_eq!(reference("host:5000/x", Some("1.10")).unwrap(), "host:5000/x:1.10");
+        assert_eq!(reference("redis:7", Some("7")).unwrap(), "redis:7");
+        assert!(reference("redis:7", Some("8")).unwrap_err().contains("give one of them"));
+    }
+
+    #[test]
+    fn a_digest_needs_no_tag() {
+        let image = format!("host:5000/x@{DIGEST}");
+        assert_eq!(reference(&image, None).unwrap(), image);
+        let both = format!("x:1@{DIGEST}");
+        assert_eq!(reference(&both, None).unwrap(), both);
+        assert!(reference(&image, Some("1")).is_err());
+    }
+
+    #[test]
+    fn what_docker_would_refuse_is_refused() {
+        for image in ["", "/x", "x/", "a b", "App", "x:", "x:a b", "x@sha256:1", "host:port/x", "-x", "x//y", "ü"] {
+            assert!(reference(image, None).is_err(), "{image}");
+        }
+    }
+}

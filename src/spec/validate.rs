@@ -1,1 +1,0 @@
-//! Manifests held against each other.
