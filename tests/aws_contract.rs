@@ -125,14 +125,17 @@ impl Ground {
         control("POST", "/_evenkeel/faults", Some(fault)).await["id"].as_u64().expect("the fault's id")
     }
 
-    /// A classic load balancer on a port of the engine's, that drains.
-    async fn create_balancer(&self, name: &str) -> ElbClient {
-        let config = aws_config::defaults(aws_config::BehaviorVersion::v2026_01_12())
+    async fn config(&self) -> aws_config::SdkConfig {
+        aws_config::defaults(aws_config::BehaviorVersion::v2026_01_12())
             .region(aws_config::Region::new(self.stack.region.clone()))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .load()
-            .await;
-        let elb = ElbClient::new(&config);
+            .await
+    }
+
+    /// A classic load balancer on a port of the engine's, that drains.
+    async fn create_balancer(&self, name: &str) -> ElbClient {
+        let elb = ElbClient::new(&self.config().await);
         elb.delete_load_balancer().load_balancer_name(name).send().await.unwrap();
         let listener = Listener::builder()
             .protocol("TCP")
@@ -419,6 +422,72 @@ async fn a_balancer_that_does_not_exist_is_terminal_and_the_others_are_told() {
     elb.delete_load_balancer().load_balancer_name("here").send().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_foreign_stack_is_recognised_and_taken_over_with_all_that_is_in_it() {
+    let ground = Ground::new("ca-central-1").await;
+    let foreign = aws_sdk_opsworks::Client::new(&ground.config().await);
+    let custom = json!({"deploy": {"app": {"a": 1}}}).to_string();
+    let wanted = stack_settings("ca-central-1");
+    let created = foreign
+        .create_stack()
+        .name(&wanted.name)
+        .region(&wanted.region)
+        .set_service_role_arn(wanted.service_role_arn.clone())
+        .set_default_instance_profile_arn(wanted.instance_profile_arn.clone())
+        .custom_json(custom)
+        .send()
+        .await
+        .unwrap();
+    let found = known(ground.look().await.stack).unwrap();
+    assert_eq!(Some(&found.id), created.stack_id.as_ref());
+    assert!(!found.ours);
+
+    let secret = aws_sdk_opsworks::types::EnvironmentVariable::builder().key("TOKEN").value("t").secure(true);
+    let create = foreign.create_app().stack_id(&found.id).name("old").r#type("other".into()).shortname("old");
+    create.description("Since 2015").environment(secret.build().unwrap()).send().await.unwrap();
+    let app = known(ground.look().await.apps).remove(0);
+    assert!(!app.ours);
+    assert_eq!(app.settings.environment["TOKEN"], world::FILTERED);
+
+    let update = Action::UpdateStack { id: found.id.clone(), settings: wanted.clone(), changed: Vec::new() };
+    ground.apply(update).await.unwrap();
+    let stack = known(ground.look().await.stack).unwrap();
+    assert!(stack.ours);
+    assert_eq!(stack.settings, wanted);
+    let raw = foreign.describe_stacks().stack_ids(&found.id).send().await.unwrap();
+    let custom: Value = serde_json::from_str(raw.stacks()[0].custom_json().unwrap()).unwrap();
+    assert_eq!(custom, json!({"deploy": {"app": {"a": 1}}, "evenkeel": {"stack": "contract"}}));
+
+    let mut settings = app.settings;
+    settings.environment.insert("TOKEN".into(), "new".into());
+    let update = Action::UpdateApp { id: app.id.clone(), settings, changed: Vec::new() };
+    ground.apply(update).await.unwrap();
+    let app = known(ground.look().await.apps).remove(0);
+    assert!(app.ours);
+    assert_eq!(app.settings.environment["TOKEN"], world::FILTERED, "it is still protected");
+    let raw = foreign.describe_apps().app_ids(&app.id).send().await.unwrap();
+    assert_eq!(raw.apps()[0].description(), Some("Since 2015; managed by evenkeel: contract/old"));
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_is_lost_is_not_repeated_and_is_found_by_the_next_look() {
+    let ground = Ground::new("sa-east-1").await;
+    let (stack_id, _) = ground.create_stack_and_layer().await;
+    let lost = json!({
+        "service": "opsworks", "operation": "CreateApp", "region": "sa-east-1", "delay": 12, "after": true, "times": 1,
+    });
+    control("POST", "/_evenkeel/faults", Some(lost)).await;
+    let create = Action::CreateApp { stack_id, settings: app_settings() };
+    let trouble = ground.apply(create).await.unwrap_err();
+    assert_eq!(trouble.class, Class::UnknownOutcome, "{}", trouble.message);
+    assert_eq!(ground.aws.calls()["opsworks.CreateApp"], 1);
+    let apps = known(ground.look().await.apps);
+    assert_eq!(apps.len(), 1);
+    assert!(apps[0].ours);
+    ground.clear().await;
+}
+
 /// The whole life of two instances: started, put behind a balancer, drained, put back, stopped, deleted.
 #[tokio::test]
 async fn instances_come_online_drain_and_go() {
@@ -453,9 +522,12 @@ async fn instances_come_online_drain_and_go() {
 
     ground.elb.apply(&ground.stack, &deregister(WEB, &one, 1)).await.unwrap();
     assert_eq!(ground.target(WEB, &ids[0]).await, Some(Target::Draining));
+    assert_eq!(ground.elb.target(&ground.stack, WEB, &ids[0]).await, Seen::Known(Some(Target::Draining)));
     let trouble = ground.elb.apply(&ground.stack, &deregister(WEB, &two, 1)).await.unwrap_err();
     assert!(trouble.message.contains("draining"), "{}", trouble.message);
     ground.until_target(WEB, &ids[0], "gone", |target| target.is_none()).await;
+    assert_eq!(ground.elb.target(&ground.stack, WEB, &ids[0]).await, Seen::Known(None));
+    assert_eq!(ground.elb.target(&ground.stack, WEB, "i-00000000000000000").await, Seen::Known(None));
     ground.elb.apply(&ground.stack, &deregister(WEB, &one, 1)).await.unwrap();
 
     ground.elb.apply(&ground.stack, &register(WEB, &one)).await.unwrap();

@@ -8,6 +8,9 @@ mod opsworks;
 mod retry;
 mod trouble;
 
+#[cfg(test)]
+mod testing;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -56,67 +59,25 @@ impl Aws {
 
 #[cfg(test)]
 mod tests {
-    use aws_credential_types::Credentials;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
+    use tokio::net::TcpListener;
 
-    use super::*;
+    use super::{
+        testing::{at, serve, shop},
+        *,
+    };
     use crate::{
         action::Action,
         ports::Cloud,
-        spec::{Stack, stack::Provider},
         world::{Class, Seen, StackSettings},
     };
 
-    fn shop() -> Stack {
-        Stack {
-            name: "shop".into(),
-            provider: Provider::Opsworks,
-            region: "eu-west-1".into(),
-            service_role_arn: None,
-            instance_profile_arn: None,
-            vpc_id: None,
-            subnet_ids: Vec::new(),
-            root_device_type: None,
-            ssh_key_name: None,
-            cookbooks: None,
-            suspend: false,
-            adopt: false,
-            layers: Vec::new(),
-        }
-    }
-
-    async fn at(endpoint: &str) -> Arc<Aws> {
-        let credentials = Credentials::new("test", "test", None, None, "test");
-        let loader = client::loader("eu-west-1").endpoint_url(endpoint).credentials_provider(credentials);
-        Arc::new(Aws { config: OnceCell::new_with(Some(loader.load().await)), ..Aws::default() })
-    }
-
     /// Answers DescribeStacks with no stack, everything else with `status` and `code`.
     async fn answering(status: u16, code: &'static str) -> Arc<Aws> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut request = vec![0; 64 * 1024];
-                    let read = stream.read(&mut request).await.unwrap();
-                    let request = String::from_utf8_lossy(&request[..read]).to_lowercase();
-                    let (status, body) = match request.contains("describestacks") {
-                        true => (200, r#"{"Stacks":[]}"#.to_owned()),
-                        false => (status, format!(r#"{{"__type":"{code}","message":"said so"}}"#)),
-                    };
-                    let answer = format!(
-                        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                        body.len()
-                    );
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                });
-            }
-        });
-        at(&endpoint).await
+        serve(move |request| match request.contains("DescribeStacks") {
+            true => (200, r#"{"Stacks":[]}"#.to_owned()),
+            false => (status, format!(r#"{{"__type":"{code}","message":"said so"}}"#)),
+        })
+        .await
     }
 
     async fn create(aws: &Arc<Aws>) -> Class {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_elasticloadbalancing::types::LoadBalancerDescription;
 use futures_util::future::join_all;
 
-use super::{Api, target::targets};
+use super::{Api, door::Doors, target::targets};
 use crate::world::{Balancer, Seen, Trouble};
 
 /// Names in one request; fewer than any documented limit.
@@ -15,13 +15,13 @@ const DEFAULT_DRAINING: i32 = 300;
 
 type Described = BTreeMap<String, Seen<LoadBalancerDescription>>;
 
-pub(super) async fn look(api: &Api<'_>, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
+pub(super) async fn look(api: &Api<'_>, doors: &Doors, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
     let names: Vec<String> = names.iter().cloned().collect();
     let described = join_all(names.chunks(CHUNK).map(|chunk| describe(api, chunk))).await;
     let each = described.into_iter().flatten().map(|(name, described)| async move {
         let seen = match described {
             Seen::Unknown(trouble) => Seen::Unknown(trouble),
-            Seen::Known(described) => match details(api, &name, &described).await {
+            Seen::Known(described) => match details(api, doors, &name, &described).await {
                 Ok(balancer) => Seen::Known(balancer),
                 Err(trouble) => Seen::Unknown(trouble),
             },
@@ -86,10 +86,24 @@ fn pick(api: &Api<'_>, name: &str, found: &[LoadBalancerDescription]) -> Seen<Lo
     }
 }
 
-async fn details(api: &Api<'_>, name: &str, described: &LoadBalancerDescription) -> Result<Balancer, Trouble> {
+async fn details(
+    api: &Api<'_>,
+    doors: &Doors,
+    name: &str,
+    described: &LoadBalancerDescription,
+) -> Result<Balancer, Trouble> {
+    let door = doors.of(api.region, name);
+    let leaving = door.leaving();
     let (draining, health) = tokio::try_join!(draining(api, name), api.health(name))?;
     let registered = described.instances().iter().filter_map(|instance| instance.instance_id.as_deref());
-    Ok(Balancer { draining, targets: targets(registered, &health) })
+    let mut targets = targets(registered, &health);
+    for ec2_id in leaving.into_iter().filter(|ec2_id| !targets.contains_key(ec2_id)).collect::<Vec<_>>() {
+        match api.target(name, &ec2_id).await? {
+            Some(target) => _ = targets.insert(ec2_id, target),
+            None => door.forget(&ec2_id),
+        }
+    }
+    Ok(Balancer { draining, targets })
 }
 
 async fn draining(api: &Api<'_>, name: &str) -> Result<Option<u32>, Trouble> {

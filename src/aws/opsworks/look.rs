@@ -33,30 +33,32 @@ pub(super) async fn look(api: &Api<'_>) -> OpsWorks {
 
 async fn find(api: &Api<'_>) -> Result<Option<OwStack>, Trouble> {
     let stacks = api.stacks().await?;
-    let Some(found) = choose(api, &stacks)? else { return Ok(None) };
-    match seen::stack(found, &api.stack.region) {
-        Ok(stack) => Ok(Some(stack)),
-        Err(lacking) => Err(incomplete(api, "DescribeStacks", lacking)),
+    match choose(&stacks, &api.stack.name, &api.stack.region) {
+        Ok(None) => Ok(None),
+        Ok(Some(found)) => match seen::stack(found, &api.stack.region) {
+            Ok(stack) => Ok(Some(stack)),
+            Err(lacking) => Err(incomplete(api, "DescribeStacks", lacking)),
+        },
+        Err(said) => {
+            let on = format!("stack {}", api.stack.name);
+            Err(api.call("DescribeStacks", &on).own(Class::Terminal, said))
+        }
     }
 }
 
 /// Names are not unique in OpsWorks: the stack that bears the mark is meant, else the only one of that name.
-fn choose<'a>(api: &Api<'_>, stacks: &'a [types::Stack]) -> Result<Option<&'a types::Stack>, Trouble> {
-    let named = candidates(stacks, &api.stack.name, &api.stack.region);
-    let (ours, others): (Vec<_>, Vec<_>) =
-        named.into_iter().partition(|stack| mark::on_stack(stack.custom_json.as_deref(), &api.stack.name));
+fn choose<'a>(stacks: &'a [types::Stack], name: &str, region: &str) -> Result<Option<&'a types::Stack>, String> {
+    let (ours, others): (Vec<_>, Vec<_>) = candidates(stacks, name, region)
+        .into_iter()
+        .partition(|stack| mark::on_stack(stack.custom_json.as_deref(), name));
     let (several, what) = match (ours.as_slice(), others.as_slice()) {
         ([one], _) | ([], [one]) => return Ok(Some(one)),
         ([], []) => return Ok(None),
-        ([], several) => (several, "rename all but one"),
-        (several, _) => {
-            (several, "all bear Evenkeel's mark: remove the key evenkeel from the custom JSON of all but one")
-        }
+        ([], several) => (several, "none bears Evenkeel's mark: rename all but one"),
+        (several, _) => (several, "remove the key evenkeel from the custom JSON of all but one"),
     };
     let ids: Vec<&str> = several.iter().filter_map(|stack| stack.stack_id.as_deref()).collect();
-    let on = format!("stack {}", api.stack.name);
-    let said = format!("{} stacks have this name, {}; {what}", ids.len(), ids.join(" and "));
-    Err(api.call("DescribeStacks", &on).own(Class::Terminal, said))
+    Err(format!("{} stacks have this name ({}); {what}", several.len(), ids.join(", ")))
 }
 
 /// An endpoint may tell of stacks whose instances are in another region.
@@ -97,4 +99,41 @@ fn incomplete(api: &Api<'_>, operation: &'static str, lacking: Lacking) -> Troub
     let on = format!("stack {}", api.stack.name);
     let said = format!("the answer lacks a {lacking}; asked again later");
     api.call(operation, &on).own(Class::Transient, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(id: &str, region: &str, ours: bool) -> types::Stack {
+        let mark = ours.then(|| mark::put_on_stack(None, "shop").unwrap());
+        types::Stack::builder().stack_id(id).name("shop").region(region).set_custom_json(mark).build()
+    }
+
+    fn chosen(stacks: &[types::Stack]) -> Result<Option<&str>, String> {
+        choose(stacks, "shop", "eu-west-1").map(|found| found.and_then(|stack| stack.stack_id.as_deref()))
+    }
+
+    #[test]
+    fn the_marked_stack_is_meant_whatever_else_has_its_name() {
+        let foreign = stack("s-1", "eu-west-1", false);
+        let ours = stack("s-2", "eu-west-1", true);
+        assert_eq!(chosen(&[foreign.clone(), ours]), Ok(Some("s-2")));
+        assert_eq!(chosen(&[foreign]), Ok(Some("s-1")));
+    }
+
+    #[test]
+    fn a_stack_of_another_region_is_another_stack() {
+        assert_eq!(chosen(&[stack("s-1", "us-east-1", true)]), Ok(None));
+    }
+
+    #[test]
+    fn two_that_could_be_meant_are_for_people_to_tell_apart() {
+        let two = |ours| [stack("s-1", "eu-west-1", ours), stack("s-2", "eu-west-1", ours)];
+        for (ours, what) in [(true, "remove the key evenkeel"), (false, "rename all but one")] {
+            let stacks = two(ours);
+            let said = chosen(&stacks).unwrap_err();
+            assert!(said.contains("s-1, s-2") && said.contains(what), "{said}");
+        }
+    }
 }
