@@ -1,8 +1,6 @@
 //! Carries out one action. Decides nothing: each action has a deadline, and a precondition that is checked just
 //! before.
 
-use std::collections::BTreeSet;
-
 use crate::{
     action::{Action, EngineAction, Guard},
     observe::Ports,
@@ -41,18 +39,15 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
 
 /// The precondition of stopping what serves: no balancer sends the instance requests.
 async fn still_out(ports: &Ports, stack: &Stack, guard: &Guard, subject: &str) -> Result<(), Trouble> {
-    let names: BTreeSet<String> = guard.balancers.iter().cloned().collect();
-    let seen = ports.balancers.look(stack, &names).await;
     for name in &guard.balancers {
-        let trouble = match seen.get(name) {
-            Some(Seen::Known(balancer)) => match balancer.targets.get(&guard.ec2_id) {
-                None => continue,
-                Some(Target::InService) => format!("load balancer {name} sends it requests again"),
-                Some(Target::OutOfService(why)) => format!("it is registered with load balancer {name} again ({why})"),
-                Some(Target::Draining) => format!("load balancer {name} still drains it"),
-            },
-            Some(Seen::Unknown(trouble)) => trouble.message.clone(),
-            None => format!("load balancer {name} was not found"),
+        let trouble = match ports.balancers.target(stack, name, &guard.ec2_id).await {
+            Seen::Known(None) => continue,
+            Seen::Known(Some(Target::InService)) => format!("load balancer {name} sends it requests again"),
+            Seen::Known(Some(Target::OutOfService(why))) => {
+                format!("it is registered with load balancer {name} again ({why})")
+            }
+            Seen::Known(Some(Target::Draining)) => format!("load balancer {name} still drains it"),
+            Seen::Unknown(trouble) => trouble.message,
         };
         return Err(Trouble { class: Class::Transient, message: format!("{subject} was not stopped: {trouble}") });
     }

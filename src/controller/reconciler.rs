@@ -230,8 +230,8 @@ impl Reconciler {
                     self.tell(&News::Done(key, seconds));
                 }
                 Err(trouble) => {
-                    // A clear refusal means that nothing was made; an unknown outcome is looked for first.
-                    if action.needs_intent() && trouble.class != Class::UnknownOutcome {
+                    // A clear refusal means that nothing was made; anything else is looked for first.
+                    if action.needs_intent() && matches!(trouble.class, Class::Terminal | Class::Throttled) {
                         self.drop_intent(&key);
                     }
                     let wait = self.waits.entry(key.clone()).or_default().after(trouble.class);

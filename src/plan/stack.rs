@@ -7,7 +7,9 @@ use crate::{
     action::Action,
     spec::{App, Desired, Layer, Stack, app::DataSource},
     status::Kind,
-    world::{AppSettings, LayerSettings, Observed, OwDataSource, OwLayer, OwStack, Seen, StackSettings},
+    world::{
+        AppSettings, FILTERED, LayerSettings, Observed, OwDataSource, OwLayer, OwStack, Seen, StackSettings, Target,
+    },
 };
 
 /// What is declared of the stack, in OpsWorks' terms.
@@ -209,6 +211,20 @@ fn attachments(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Fact
                 plan.attempt(&subject, action, facts, now);
             }
             None => {
+                // OpsWorks deregisters whatever a load balancer has when it is attached to a layer.
+                // Source: OpsWorks User Guide, "Elastic Load Balancing Layer".
+                if let Some(stranger) = stranger_in_service(declared, seen) {
+                    plan.condition(
+                        Kind::Refused,
+                        &subject,
+                        format!(
+                            "load balancer {declared} sends requests to {stranger}, which is not an instance of this \
+                             stack; attaching it would make OpsWorks deregister that one. Deregister it yourself, or \
+                             name another load balancer"
+                        ),
+                    );
+                    continue;
+                }
                 let action = Action::AttachBalancer { layer_id, layer: short, balancer: declared.to_owned() };
                 plan.attempt(&subject, action, facts, now);
             }
@@ -218,6 +234,18 @@ fn attachments(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Fact
 
 fn declared_vpc_differs(desired: &Desired, found: &OwStack) -> bool {
     desired.stack.vpc_id.is_some() && desired.stack.vpc_id != found.settings.vpc_id
+}
+
+/// An instance that a balancer sends requests to and that is not one of the stack's.
+fn stranger_in_service<'a>(balancer: &str, seen: &'a Observed) -> Option<&'a str> {
+    let known = seen.balancers.get(balancer)?.known()?;
+    let instances = seen.opsworks.instances.known()?;
+    let is_ours = |ec2_id: &str| instances.iter().any(|instance| instance.ec2_id.as_deref() == Some(ec2_id));
+    known
+        .targets
+        .iter()
+        .find(|(ec2_id, target)| **target == Target::InService && !is_ours(ec2_id))
+        .map(|(ec2_id, _)| ec2_id.as_str())
 }
 
 /// Names what differs; what is not declared is not compared.
@@ -283,7 +311,13 @@ fn app_changes(declared: &AppSettings, found: &AppSettings) -> Vec<String> {
     if declared.name != found.name {
         changed.push("name".into());
     }
-    if declared.environment != found.environment {
+    // A protected variable's value is never told; that it is there is all that can be compared.
+    let same_value = |name: &String, value: &String| {
+        found.environment.get(name).is_some_and(|known| known == value || known == FILTERED)
+    };
+    let same_environment = declared.environment.len() == found.environment.len()
+        && declared.environment.iter().all(|(name, value)| same_value(name, value));
+    if !same_environment {
         changed.push("environment".into());
     }
     let same_source = match (&declared.data_source, &found.data_source) {
