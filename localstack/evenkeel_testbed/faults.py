@@ -1,0 +1,95 @@
+"""Faults that a test switches on: errors, hangs, calls of unknown outcome, reads that lag behind writes."""
+
+import itertools
+import json
+import threading
+from fnmatch import fnmatchcase
+
+STATUS = {
+    "InternalFailure": 500,
+    "InternalServerError": 500,
+    "ServiceUnavailable": 503,
+    "RequestLimitExceeded": 503,
+}
+KEYS = {"service", "operation", "region", "match", "error", "status", "message", "delay", "times", "after", "lag"}
+
+
+class Faults:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._faults: dict[int, dict] = {}
+        self._ids = itertools.count(1)
+
+    def add(self, fault: dict) -> int:
+        """Raises ValueError for a fault that could never do anything."""
+        unknown = set(fault) - KEYS
+        if unknown:
+            raise ValueError(f"unknown keys {sorted(unknown)}; known are {sorted(KEYS)}")
+        if not fault.get("service"):
+            raise ValueError("a fault needs a service, such as opsworks, elb or machine")
+        if not any(fault.get(key) for key in ("error", "delay", "lag")):
+            raise ValueError("a fault needs an error, a delay or a lag")
+        with self._lock:
+            fault_id = next(self._ids)
+            self._faults[fault_id] = {"operation": "*", "times": None, "after": False, **fault, "id": fault_id, "hits": 0}
+            return fault_id
+
+    def list(self) -> list[dict]:
+        with self._lock:
+            return [dict(fault) for fault in self._faults.values()]
+
+    def remove(self, fault_id: int | None = None) -> None:
+        with self._lock:
+            if fault_id is None:
+                self._faults.clear()
+            else:
+                self._faults.pop(fault_id, None)
+
+    def take(self, service: str, operation: str, region: str, request) -> dict | None:
+        """The first fault that fits this call, counted as used once."""
+        with self._lock:
+            for fault in self._faults.values():
+                if fault.get("lag") or not self._fits(fault, service, operation, region, request):
+                    continue
+                fault["hits"] += 1
+                if fault["times"] is not None and fault["hits"] >= fault["times"]:
+                    del self._faults[fault["id"]]
+                return dict(fault)
+        return None
+
+    def lag(self, service: str, region: str) -> float:
+        with self._lock:
+            lags = [
+                fault["lag"]
+                for fault in self._faults.values()
+                if fault.get("lag") and fault["service"] == service and fault.get("region") in (None, region)
+            ]
+            return max(lags, default=0)
+
+    @staticmethod
+    def _fits(fault: dict, service: str, operation: str, region: str, request) -> bool:
+        return (
+            fault["service"] == service
+            and fnmatchcase(operation, fault["operation"])
+            and fault.get("region") in (None, region)
+            and (not fault.get("match") or fault["match"] in json.dumps(request, default=str))
+        )
+
+
+def code_status_message(fault: dict) -> tuple[str, int, str]:
+    code = fault["error"]
+    return code, fault.get("status") or STATUS.get(code, 400), fault.get("message") or MESSAGES.get(code, code)
+
+
+MESSAGES = {
+    "ThrottlingException": "Rate exceeded",
+    "Throttling": "Rate exceeded",
+    "RequestLimitExceeded": "Request limit exceeded.",
+    "AccessDeniedException": "User is not authorized to perform this operation",
+    "AccessDenied": "User is not authorized to perform this operation",
+    "InternalFailure": "The request processing has failed because of an unknown error.",
+    "ServiceUnavailable": "The request has failed due to a temporary failure of the server.",
+}
+
+faults = Faults()
+lag = faults.lag

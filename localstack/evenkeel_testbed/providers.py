@@ -1,0 +1,60 @@
+"""What LocalStack loads: a provider for each service, with moto behind it for the operations that are not here.
+
+Operations of ec2, sns and so on are LocalStack's own; elbv2 goes to moto until it has a room of its own.
+"""
+
+from localstack.aws.spec import load_service
+from localstack.services.moto import _proxy_moto
+from localstack.services.plugins import Service, aws_provider
+
+from . import apps, attachments, deployments, ebs, elb as classic, instances, layers, model, rds, scaling, stacks, tags
+
+OPSWORKS = {}
+for room in (stacks, layers, apps, instances, deployments, attachments, rds, ebs, scaling, tags):
+    OPSWORKS.update(room.OPERATIONS)
+ELB = dict(classic.OPERATIONS)
+
+
+class Provider:
+    def __init__(self, service: str):
+        self.service = service
+
+
+def served(service: str, operations: dict) -> Service:
+    def table(_provider) -> dict:
+        spec = load_service(service)
+        handlers = {name: _proxy_moto for name in spec.operation_names}
+        for name, function in operations.items():
+            handlers[name] = answered(spec.operation_model(name), function, strict=service == "opsworks")
+        return handlers
+
+    return Service.for_provider(Provider(service), dispatch_table_factory=table)
+
+
+def answered(operation, function, strict: bool):
+    """A handler as LocalStack calls it: checks the request, and keeps to the members of the response's shape."""
+
+    def handle(context, request):
+        # What a client left out may arrive as null; to every room, absent is absent.
+        given = {key: value for key, value in (request or {}).items() if value is not None}
+        if strict:
+            model.check(operation, given)
+        answer = function(context.region, given)
+        return model.shaped(operation.output_shape, answer) if operation.output_shape else {}
+
+    return handle
+
+
+@aws_provider(api="opsworks")
+def opsworks():
+    return served("opsworks", OPSWORKS)
+
+
+@aws_provider(api="elb")
+def elb():
+    return served("elb", ELB)
+
+
+@aws_provider(api="elbv2")
+def elbv2():
+    return served("elbv2", {})
