@@ -1,1 +1,4 @@
 //! (to come)
+
+pub mod diagnostics;
+pub mod validate;

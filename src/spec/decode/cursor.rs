@@ -64,10 +64,13 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Reads every item of a list; those that are wrong are left out, and told.
+    /// Reads every item of a list. Nothing when one of them is wrong, so that an index always is that of the text.
     pub(super) fn list<T>(&self, node: &Node, what: &str, read: impl Fn(&Self, &Node) -> Option<T>) -> Option<Vec<T>> {
         match &node.data {
-            Data::List(items) => Some(items.iter().filter_map(|item| read(self, item)).collect()),
+            Data::List(items) => {
+                let read: Vec<Option<T>> = items.iter().map(|item| read(self, item)).collect();
+                read.into_iter().collect()
+            }
             _ => self.expected(node, &format!("a list of {what}")),
         }
     }

@@ -14,7 +14,8 @@ pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
     let containers = &declared.value.containers;
     for (i, container) in containers.iter().enumerate() {
         let at = format!("spec/containers/{i}");
-        if let Some(first) = containers[..i].iter().position(|other| other.name == container.name) {
+        let first = containers[..i].iter().position(|other| other.name == container.name);
+        if let Some(first) = first.filter(|_| !container.name.is_empty()) {
             let help =
                 format!("the first one is at {}", declared.whereabouts(&format!("spec/containers/{first}/name")));
             let message = format!("the container `{}` is declared twice", container.name);
@@ -51,7 +52,7 @@ impl Checker<'_> {
         let Some(name) = self.container.env_from.as_deref() else { return };
         if name == self.container.name {
             self.tell("envFrom", "a container cannot take its environment from itself", None);
-        } else if containers.iter().all(|other| other.name != name) {
+        } else if !self.declared.broken && containers.iter().all(|other| other.name != name) {
             let names: Vec<&str> = containers
                 .iter()
                 .map(|other| other.name.as_str())

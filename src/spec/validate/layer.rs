@@ -33,10 +33,13 @@ pub(super) fn check(apps: &[&Declared<App>], incomplete: bool, problems: &mut Ve
     let incomplete = incomplete || docker.iter().any(|declared| declared.broken);
     let members: Vec<Member<'_>> = docker
         .iter()
-        .filter(|declared| !declared.broken)
         .flat_map(|declared| {
             let containers = declared.value.containers.iter().enumerate();
-            containers.map(|(index, container)| Member { declared, container, index })
+            containers.filter(|(_, container)| !container.name.is_empty()).map(|(index, container)| Member {
+                declared,
+                container,
+                index,
+            })
         })
         .collect();
     let replicas = replicas(&members, problems);

@@ -30,8 +30,7 @@ pub fn load(revision: &str, files: Vec<File>) -> Result<Manifests, Vec<Problem>>
 
 /// Holds the documents against each other, and puts every app to its stack.
 ///
-/// Documents about which problems were told already are not examined again, and nothing is called missing that
-/// one of them might declare.
+/// Nothing is called missing that a document with problems might declare.
 ///
 /// # Errors
 /// Every problem, in the order of the files and their lines.
@@ -39,10 +38,10 @@ pub fn assemble(revision: &str, documents: Documents) -> Result<Manifests, Vec<P
     let mut problems = Vec::new();
     stacks_once(&documents, &mut problems);
     apps_once(&documents, &mut problems);
-    for declared in documents.stacks.iter().filter(|declared| !declared.broken) {
+    for declared in &documents.stacks {
         stack::check(declared, &mut problems);
     }
-    for declared in documents.apps.iter().filter(|declared| !declared.broken) {
+    for declared in &documents.apps {
         app::check(declared, &mut problems);
         reference(declared, &documents, &mut problems);
     }
@@ -128,6 +127,9 @@ fn apps_once(documents: &Documents, problems: &mut Vec<Problem>) {
 /// The stack and the layer that an app names must be declared.
 fn reference(declared: &Declared<App>, documents: &Documents, problems: &mut Vec<Problem>) {
     let app = &declared.value;
+    if app.stack.is_empty() {
+        return;
+    }
     let Some(stack) = documents.stacks.iter().find(|stack| stack.value.name == app.stack) else {
         if !documents.incomplete {
             let names: Vec<&str> = documents.stacks.iter().map(|stack| stack.value.name.as_str()).collect();
@@ -137,7 +139,7 @@ fn reference(declared: &Declared<App>, documents: &Documents, problems: &mut Vec
         return;
     };
     let layers: Vec<&str> = stack.value.layers.iter().map(|layer| layer.short_name.as_str()).collect();
-    if !stack.broken && !layers.contains(&app.layer.as_str()) {
+    if !stack.broken && !app.layer.is_empty() && !layers.contains(&app.layer.as_str()) {
         let message = format!("the stack `{}` has no layer with the short name `{}`", app.stack, app.layer);
         let help = suggestion(&app.layer, &layers, "it has no layers");
         problems.push(declared.problem("spec/layer", message, Some(help)));

@@ -45,6 +45,8 @@ impl<'a> Once<'a> {
         problems: &mut Vec<Problem>,
     ) {
         match self.0.get(name) {
+            // Left out, and told already.
+            _ if name.is_empty() => {}
             Some(first) => {
                 let help = format!("the first one is at {}", declared.whereabouts(first));
                 problems.push(declared.problem(&place, format!("{what} `{name}` is used twice"), Some(help)));
