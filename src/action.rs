@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
+pub use crate::spec::port::Port;
+
 use crate::{
     spec::HealthCheck,
     world::{AppSettings, LayerSettings, StackSettings},
@@ -200,19 +202,6 @@ pub struct Run {
 pub struct DataMount {
     pub volume: String,
     pub path: String,
-}
-
-/// A published port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Port {
-    /// The host's address; left out, all of them.
-    pub host_ip: Option<String>,
-    /// The host's port; left out, the engine chooses.
-    pub host_port: Option<u16>,
-    /// The port inside.
-    pub container_port: u16,
-    /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
 }
 
 /// What may run beside what: two actions of one lane never do.

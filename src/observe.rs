@@ -1,1 +1,150 @@
-//! (to come)
+//! Looks at everything that concerns one stack.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    action::{Lane, Node},
+    plan::{fleet, slot},
+    ports::{Balancers, Cloud, Engines},
+    spec::Desired,
+    world::{Balancer, Engine, Observed, OpsWorks, Seen},
+};
+
+/// The ways to the world.
+#[derive(Clone)]
+#[allow(missing_docs)]
+pub struct Ports {
+    pub cloud: Arc<dyn Cloud>,
+    pub balancers: Arc<dyn Balancers>,
+    pub engines: Arc<dyn Engines>,
+}
+
+/// How old each part of a picture may be before it is looked at again.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Ages {
+    pub cloud: Duration,
+    pub balancers: Duration,
+    pub engines: Duration,
+}
+
+impl Ages {
+    /// Look at everything now.
+    pub const NOW: Ages = Ages { cloud: Duration::ZERO, balancers: Duration::ZERO, engines: Duration::ZERO };
+}
+
+/// The picture of one stack, each part of it no older than asked for.
+///
+/// A part that an action or an event may have changed is [touched](Picture::touch) and looked at again whatever its
+/// age. So a rollout on one engine does not cost a round of AWS calls per step.
+pub struct Picture {
+    ports: Ports,
+    cloud: Option<(Instant, OpsWorks)>,
+    balancers: Option<(Instant, BTreeMap<String, Seen<Balancer>>)>,
+    engines: BTreeMap<Node, (Instant, BTreeSet<String>, Seen<Engine>)>,
+}
+
+impl Picture {
+    /// Nothing seen yet.
+    pub fn new(ports: Ports) -> Picture {
+        Picture { ports, cloud: None, balancers: None, engines: BTreeMap::new() }
+    }
+
+    /// What the lane can change must be looked at again.
+    pub fn touch(&mut self, lane: &Lane) {
+        match lane {
+            Lane::Cloud => {
+                self.cloud = None;
+                self.balancers = None;
+            }
+            Lane::Node(hostname) => {
+                self.balancers = None;
+                self.touch_engine(hostname);
+            }
+            Lane::Pull(hostname) => self.touch_engine(hostname),
+        }
+    }
+
+    /// The engine of this instance must be looked at again.
+    pub fn touch_engine(&mut self, hostname: &str) {
+        self.engines.retain(|node, _| node.hostname != hostname);
+    }
+
+    /// Looks at what is older than allowed, and tells the whole.
+    pub async fn look(&mut self, desired: &Desired, ages: Ages) -> Observed {
+        let stack = &desired.stack;
+        let names: BTreeSet<String> = stack
+            .layers
+            .iter()
+            .flat_map(|layer| layer.load_balancers.iter().map(|balancer| balancer.name().to_owned()))
+            .collect();
+        let now = Instant::now();
+        let fresh = |at: Instant, age: Duration| now.duration_since(at) < age;
+        let cloud = async {
+            match &self.cloud {
+                Some((at, seen)) if fresh(*at, ages.cloud) => (*at, seen.clone()),
+                _ => (Instant::now(), self.ports.cloud.look(stack).await),
+            }
+        };
+        let balancers = async {
+            match &self.balancers {
+                Some((at, seen)) if fresh(*at, ages.balancers) && names.iter().all(|name| seen.contains_key(name)) => {
+                    (*at, seen.clone())
+                }
+                _ if names.is_empty() => (Instant::now(), BTreeMap::new()),
+                _ => (Instant::now(), self.ports.balancers.look(stack, &names).await),
+            }
+        };
+        let ((cloud_at, cloud), (balancers_at, balancers)) = tokio::join!(cloud, balancers);
+        self.cloud = Some((cloud_at, cloud.clone()));
+        self.balancers = Some((balancers_at, balancers.clone()));
+
+        let mut seen = Observed { opsworks: cloud, balancers, engines: BTreeMap::new() };
+        let nodes = fleet::nodes(desired, &seen);
+        self.engines.retain(|node, _| nodes.contains(node));
+        let looks = nodes.iter().map(|node| {
+            let images = images_for(desired, node);
+            let known = self.engines.get(node).filter(|(at, asked, _)| fresh(*at, ages.engines) && *asked == images);
+            let known = known.cloned();
+            let engines = &self.ports.engines;
+            async move {
+                let found = match known {
+                    Some(found) => found,
+                    None => {
+                        let at = Instant::now();
+                        let engine = engines.look(node, &images).await;
+                        (at, images, engine)
+                    }
+                };
+                (node.clone(), found)
+            }
+        });
+        for (node, found) in futures_util::future::join_all(looks).await {
+            seen.engines.insert(node.hostname.clone(), found.2.clone());
+            self.engines.insert(node, found);
+        }
+        seen
+    }
+
+    /// The engines that were there at the last look.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.engines.keys()
+    }
+}
+
+/// The images that an instance's layer wants on it.
+fn images_for(desired: &Desired, node: &Node) -> BTreeSet<String> {
+    desired
+        .stack
+        .layers
+        .iter()
+        .filter(|layer| fleet::index_in(layer, &node.hostname).is_some())
+        .flat_map(|layer| slot::slots(desired, layer).into_iter().map(|slot| slot.container.image.clone()))
+        .collect()
+}

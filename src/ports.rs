@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::{
     action::{Action, EngineAction, Node},
     spec::Stack,
-    world::{Balancer, Engine, OpsWorks, Seen, Trouble},
+    world::{Balancer, Class, Engine, OpsWorks, Seen, Target, Trouble},
 };
 
 /// The provider of the instances.
@@ -31,6 +31,19 @@ pub trait Balancers: Send + Sync {
     /// Looks at the named balancers in the stack's region. A name that does not exist is unknown with class
     /// `Terminal`.
     async fn look(&self, stack: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>>;
+
+    /// What one balancer says of one instance right now, also where it no longer lists it; `None` when the instance
+    /// is neither registered nor still draining. This is what a stop is checked against.
+    async fn target(&self, stack: &Stack, balancer: &str, ec2_id: &str) -> Seen<Option<Target>> {
+        match self.look(stack, &BTreeSet::from([balancer.to_owned()])).await.remove(balancer) {
+            Some(Seen::Known(mut balancer)) => Seen::Known(balancer.targets.remove(ec2_id)),
+            Some(Seen::Unknown(trouble)) => Seen::Unknown(trouble),
+            None => Seen::Unknown(Trouble {
+                class: Class::Transient,
+                message: format!("load balancer {balancer} was not told"),
+            }),
+        }
+    }
 
     /// Carries out `Register` or `Deregister`.
     ///

@@ -1,1 +1,146 @@
-//! (to come)
+//! What is told to people: conditions, holds and the state of a stack as a whole.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Something about a stack that a person should know, set afresh on every pass.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Condition {
+    /// What kind of thing it is; scripts rely on the word.
+    pub kind: Kind,
+    /// What it is about: `stack`, `layer docker`, `docker1`, `docker1/app0`.
+    pub subject: String,
+    /// What happened, where, and what to do next.
+    pub message: String,
+}
+
+/// The kinds of conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// A look gave no answer; nothing is created or deleted on the strength of it.
+    Unobservable,
+    /// Something of that name exists and does not bear Evenkeel's mark.
+    Conflict,
+    /// An action failed; it is tried again at the time named, or when the manifest changes.
+    ActionFailed,
+    /// A new container did not become healthy and the old one was put back.
+    ReleaseFailed,
+    /// A container cannot stay up or is unhealthy, and there is no older one to put back.
+    Failing,
+    /// What is declared cannot be done without an interruption that was not allowed.
+    Refused,
+    /// A drain took longer than `drainTimeout` and the swap went on.
+    DrainTimedOut,
+    /// An instance is in a state that needs a person.
+    InstanceTrouble,
+    /// `suspend: true`.
+    Suspended,
+    /// The newest revision does not validate; the last good one goes on being reconciled.
+    InvalidRevision,
+    /// The manifests cannot be read at the moment; the last good revision goes on being reconciled.
+    SourceUnavailable,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}: {}", self.kind, self.subject, self.message)
+    }
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// What waits: `docker2`, `layer docker`.
+    pub subject: String,
+    /// What it waits for, and why.
+    pub on: String,
+    /// When the waiting ends at the latest, where that is known.
+    pub until: Option<Timestamp>,
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} waits for {}", self.subject, self.on)?;
+        if let Some(until) = self.until {
+            write!(f, " (until {} at the latest)", until.strftime("%H:%M:%S"))?;
+        }
+        Ok(())
+    }
+}
+
+/// How a stack is, after one pass; what `evenkeel status` shows and `status --json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StackStatus {
+    /// The stack's name.
+    pub stack: String,
+    /// The revision that is being reconciled.
+    pub revision: String,
+    /// In one word.
+    pub phase: Phase,
+    /// When this was so.
+    pub at: Timestamp,
+    /// What a person should know.
+    pub conditions: Vec<Condition>,
+    /// What is waited for.
+    pub holds: Vec<Hold>,
+    /// What is being done at this moment.
+    pub doing: Vec<String>,
+    /// The instances.
+    pub instances: Vec<InstanceStatus>,
+    /// Mutations made since the controller started.
+    pub mutations: u64,
+    /// Mutations made by the last pass.
+    pub last_pass_mutations: u64,
+}
+
+/// A stack's state in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// As declared.
+    Converged,
+    /// On the way.
+    Progressing,
+    /// Nothing more can be done until something changes; the conditions say what.
+    Blocked,
+    /// `suspend: true`.
+    Suspended,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Phase::Converged => "converged",
+            Phase::Progressing => "progressing",
+            Phase::Blocked => "blocked",
+            Phase::Suspended => "suspended",
+        })
+    }
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// Its hostname.
+    pub hostname: String,
+    /// The provider's word for its state.
+    pub state: String,
+    /// What its balancers say, by name.
+    pub balancers: std::collections::BTreeMap<String, String>,
+    /// Its containers, by name: state and image.
+    pub containers: std::collections::BTreeMap<String, String>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The stack's name.
+    pub stack: String,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub text: String,
+}

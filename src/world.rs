@@ -153,6 +153,10 @@ pub struct AppSettings {
     pub data_source: Option<OwDataSource>,
 }
 
+/// What OpsWorks tells in place of a protected environment variable's value. Such a value cannot be compared: it
+/// counts as equal to whatever is declared. Source: `Secure` of `EnvironmentVariable` in the OpsWorks API reference.
+pub const FILTERED: &str = "*****FILTERED*****";
+
 /// An app's data source in OpsWorks' own words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs)]
@@ -302,12 +306,11 @@ impl Class {
                 let throttled = ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "BandwidthLimit"];
                 if status == 429 || throttled.iter().any(|word| code.contains(word)) {
                     Class::Throttled
-                } else if ["ExpiredToken", "RequestExpired", "InternalFailure", "ServiceUnavailable"]
-                    .iter()
-                    .any(|word| code.contains(word))
+                } else if status >= 500
+                    || ["ExpiredToken", "RequestExpired", "InternalFailure", "ServiceUnavailable"]
+                        .iter()
+                        .any(|word| code.contains(word))
                 {
-                    Class::Transient
-                } else if status >= 500 {
                     Class::Transient
                 } else {
                     Class::Terminal

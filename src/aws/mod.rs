@@ -1,1 +1,114 @@
-//! (to come)
+//! The adapters that speak to AWS: [`OpsWorks`] is the [`Cloud`](crate::ports::Cloud), [`Elb`] the
+//! [`Balancers`](crate::ports::Balancers). Both share one [`Aws`].
+
+mod calls;
+mod client;
+mod elb;
+mod opsworks;
+mod retry;
+mod trouble;
+
+#[cfg(test)]
+mod testing;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use aws_config::{Region, SdkConfig};
+use tokio::sync::OnceCell;
+
+pub use elb::Elb;
+pub use opsworks::OpsWorks;
+
+use calls::Calls;
+use client::Clients;
+
+/// The way to AWS: configuration and credentials loaded once, clients made once per region, every request counted.
+#[derive(Debug, Default)]
+pub struct Aws {
+    config: OnceCell<SdkConfig>,
+    clients: Mutex<BTreeMap<String, Arc<Clients>>>,
+    calls: Calls,
+}
+
+impl Aws {
+    /// Reads nothing yet: configuration and credentials are looked for with the first call.
+    pub fn new() -> Arc<Aws> {
+        Arc::default()
+    }
+
+    /// How many requests were sent, retries included, by service and operation (`opsworks.DescribeStacks`).
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        self.calls.counted()
+    }
+
+    async fn clients(&self, region: &str) -> Arc<Clients> {
+        let config = self.config.get_or_init(|| client::loader(region).load()).await;
+        let mut clients = self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        clients
+            .entry(region.to_owned())
+            .or_insert_with(|| {
+                let config = config.to_builder().region(Region::new(region.to_owned())).build();
+                Arc::new(Clients::new(&config, &self.calls))
+            })
+            .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::{
+        testing::{at, serve, shop},
+        *,
+    };
+    use crate::{
+        action::Action,
+        ports::Cloud,
+        world::{Class, Seen, StackSettings},
+    };
+
+    /// Answers DescribeStacks with no stack, everything else with `status` and `code`.
+    async fn answering(status: u16, code: &'static str) -> Arc<Aws> {
+        serve(move |request| match request.contains("DescribeStacks") {
+            true => (200, r#"{"Stacks":[]}"#.to_owned()),
+            false => (status, format!(r#"{{"__type":"{code}","message":"said so"}}"#)),
+        })
+        .await
+    }
+
+    async fn create(aws: &Arc<Aws>) -> Class {
+        let settings = StackSettings { name: "shop".into(), region: "eu-west-1".into(), ..Default::default() };
+        let action = Action::CreateStack { settings };
+        OpsWorks::new(aws.clone()).apply(&shop(), &action).await.unwrap_err().class
+    }
+
+    #[tokio::test]
+    async fn a_look_at_a_closed_port_is_transient_and_knows_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let seen = OpsWorks::new(at(&endpoint).await).look(&shop()).await;
+        let Seen::Unknown(trouble) = seen.stack else { panic!("{:?}", seen.stack) };
+        assert_eq!(trouble.class, Class::Transient);
+        assert!(trouble.message.contains("nothing was sent"), "{}", trouble.message);
+        assert!(seen.layers.known().is_none() && seen.instances.known().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_create_that_may_have_happened_is_sent_once() {
+        let aws = answering(500, "InternalFailure").await;
+        assert_eq!(create(&aws).await, Class::Transient);
+        assert_eq!(aws.calls()["opsworks.CreateStack"], 1);
+    }
+
+    #[tokio::test]
+    async fn a_create_that_is_throttled_is_sent_again_and_shows_as_throttled() {
+        let aws = answering(400, "ThrottlingException").await;
+        assert_eq!(create(&aws).await, Class::Throttled);
+        assert_eq!(aws.calls()["opsworks.CreateStack"], 3);
+    }
+}

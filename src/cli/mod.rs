@@ -1,4 +1,53 @@
-//! (to come)
+//! The commands, one file each.
 
-pub mod diagnostics;
-pub mod validate;
+mod apply;
+mod diagnostics;
+mod plan;
+mod reach;
+mod run;
+mod show;
+mod status;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps Docker apps running on a fleet of AWS instances, and swaps their containers without losing a request.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reconcile for ever: follow a directory or a git repository and keep everything as it declares.
+    Run(run::Args),
+    /// Check manifests without touching anything.
+    Validate(validate::Args),
+    /// Show every change that would be made, in order, and what each waits for. Changes nothing.
+    Plan(plan::Args),
+    /// Make the changes, show them as they go, and end when everything is as declared.
+    Apply(apply::Args),
+    /// Show how the stacks are.
+    Status(status::Args),
+}
+
+/// Runs the command that was asked for.
+pub async fn main(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Run(args) => run::run(args).await,
+        Command::Validate(args) => validate::run(args).await,
+        Command::Plan(args) => plan::run(args).await,
+        Command::Apply(args) => apply::run(args).await,
+        Command::Status(args) => status::run(&args).await,
+    }
+}
+
+/// Something a command could not do; one message for the person who called it.
+fn fail(message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
+}

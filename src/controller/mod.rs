@@ -1,1 +1,143 @@
-//! (to come)
+//! The loop that never ends.
+//!
+//! Every stack has a key in the [`queue`]; whatever happens (a new revision, an engine's event, an action's end, the
+//! passing of time) only ever asks for another pass over that key. A pass looks, plans and begins what may begin.
+
+pub mod backoff;
+pub mod lease;
+pub mod queue;
+pub mod reconciler;
+pub mod report;
+mod snapshot;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    observe::Ports,
+    spec::Manifests,
+    status::{Condition, StackStatus},
+    store::Store,
+};
+use queue::Queue;
+use reconciler::{Pace, Reconciler};
+use report::Report;
+
+/// How long a controller that is asked to stop waits for the actions under way.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Reconciles every stack of the manifests it was given last.
+pub struct Controller {
+    ports: Ports,
+    store: Arc<Store>,
+    report: Report,
+    pace: Pace,
+    queue: Arc<Queue>,
+    stacks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Reconciler>>>>,
+    /// What concerns every stack: the source's troubles.
+    source_conditions: Mutex<Vec<Condition>>,
+    statuses: Mutex<BTreeMap<String, StackStatus>>,
+}
+
+impl Controller {
+    /// A controller without any manifests yet.
+    pub fn new(ports: Ports, store: Arc<Store>, report: Report, pace: Pace) -> Arc<Controller> {
+        Arc::new(Controller {
+            ports,
+            store,
+            report,
+            pace,
+            queue: Arc::default(),
+            stacks: Mutex::default(),
+            source_conditions: Mutex::default(),
+            statuses: Mutex::default(),
+        })
+    }
+
+    /// From now on these are the manifests. A stack that is no longer declared is let go of; nothing of it is
+    /// deleted.
+    pub async fn set(&self, manifests: Manifests) {
+        let names: Vec<String> = manifests.keys().cloned().collect();
+        let gone: Vec<_> = {
+            let mut stacks = lock(&self.stacks);
+            let gone = stacks.keys().filter(|name| !manifests.contains_key(*name)).cloned().collect::<Vec<_>>();
+            gone.iter().filter_map(|name| stacks.remove(name).map(|stack| (name.clone(), stack))).collect()
+        };
+        for (name, stack) in gone {
+            self.queue.forget(&name);
+            lock(&self.statuses).remove(&name);
+            stack.lock().await.stop(PATIENCE).await;
+            tracing::info!(stack = name, "no longer declared: it is left as it is");
+        }
+        for (name, desired) in manifests {
+            let existing = lock(&self.stacks).get(&name).cloned();
+            match existing {
+                Some(stack) => stack.lock().await.set(desired),
+                None => {
+                    let (ports, store, report) = (self.ports.clone(), self.store.clone(), self.report.clone());
+                    let reconciler = Reconciler::new(desired, ports, store, report, self.pace, self.queue.clone());
+                    lock(&self.stacks).insert(name.clone(), Arc::new(tokio::sync::Mutex::new(reconciler)));
+                }
+            }
+            self.queue.add(&name, Instant::now());
+        }
+        if let Err(error) = self.store.keep_statuses(&names) {
+            tracing::warn!(%error, "old statuses were not removed");
+        }
+    }
+
+    /// What is wrong with the source, for as long as it is; shown on every stack.
+    pub fn set_source_conditions(&self, conditions: Vec<Condition>) {
+        let changed = {
+            let mut current = lock(&self.source_conditions);
+            let changed = *current != conditions;
+            *current = conditions;
+            changed
+        };
+        if changed {
+            for name in lock(&self.stacks).keys() {
+                self.queue.add(name, Instant::now());
+            }
+        }
+    }
+
+    /// How every stack was after its last pass.
+    pub fn statuses(&self) -> BTreeMap<String, StackStatus> {
+        lock(&self.statuses).clone()
+    }
+
+    /// Works off the queue, for ever. Stacks do not wait for each other.
+    pub async fn work(self: Arc<Self>) {
+        loop {
+            let key = self.queue.next().await;
+            let Some(stack) = lock(&self.stacks).get(&key).cloned() else {
+                self.queue.done(&key);
+                continue;
+            };
+            let controller = self.clone();
+            tokio::spawn(async move {
+                let conditions = lock(&controller.source_conditions).clone();
+                let (status, next) = stack.lock().await.pass(&conditions).await;
+                lock(&controller.statuses).insert(key.clone(), status);
+                controller.queue.add(&key, Instant::now() + next);
+                controller.queue.done(&key);
+            });
+        }
+    }
+
+    /// Lets what is under way come to its end, for a few seconds.
+    pub async fn stop(&self) {
+        let stacks: Vec<_> = std::mem::take(&mut *lock(&self.stacks)).into_values().collect();
+        let stops = stacks.iter().map(|stack| async { stack.lock().await.stop(PATIENCE).await });
+        futures_util::future::join_all(stops).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

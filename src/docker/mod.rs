@@ -1,1 +1,69 @@
-//! (to come)
+//! The Docker engines of the instances, over mutual TLS.
+//!
+//! A look is bounded in time, whatever the engine does. Mutations can be repeated: what a crash left half done
+//! is done again, and what is done already is no error.
+
+mod apply;
+mod certs;
+mod create;
+mod events;
+mod health;
+mod images;
+mod look;
+mod pull;
+mod transport;
+mod trouble;
+mod words;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+pub use certs::Certs;
+
+use crate::{
+    action::{EngineAction, Node},
+    ports::{self, Progress},
+    world::{Engine, Seen, Trouble},
+};
+
+/// The label that marks a container as Evenkeel's; its value is the stack's name.
+const STACK_LABEL: &str = "evenkeel.stack";
+
+/// Every engine that one set of certificates opens.
+///
+/// Cheap to share behind an `Arc`. Connections are kept per endpoint and made anew when the certificates on disk
+/// change.
+#[derive(Debug)]
+pub struct Engines {
+    transport: transport::Transport,
+}
+
+impl Engines {
+    /// Reads the certificates; connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Terminal`, naming the file that is missing or cannot be used.
+    pub fn new(certs: Certs) -> Result<Engines, Trouble> {
+        Ok(Engines { transport: transport::Transport::new(certs)? })
+    }
+}
+
+#[async_trait]
+impl ports::Engines for Engines {
+    async fn look(&self, node: &Node, images: &BTreeSet<String>) -> Seen<Engine> {
+        match look::look(&self.transport, node, images).await {
+            Ok(engine) => Seen::Known(engine),
+            Err(trouble) => Seen::Unknown(trouble),
+        }
+    }
+
+    async fn apply(&self, node: &Node, what: &EngineAction, progress: &Progress) -> Result<(), Trouble> {
+        apply::apply(&self.transport, node, what, progress).await
+    }
+
+    async fn watch(&self, node: &Node, wake: mpsc::Sender<String>) {
+        events::watch(&self.transport, node, wake).await;
+    }
+}

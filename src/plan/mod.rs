@@ -1,1 +1,128 @@
-//! (to come)
+//! Decides what to do now. Pure: no clock, no I/O, no randomness.
+//!
+//! [`plan`] looks at what should be, what was seen and what is remembered, and says which [`Action`]s may run now
+//! (those in different lanes side by side) and what everything else waits for. It is computed anew after every
+//! action, so a crash at any point needs no recovery of its own. [`forecast`] plays the same decisions forward in
+//! an ideal world, which is how `evenkeel plan` can show every step before the first is taken.
+
+pub mod collect;
+pub mod facts;
+pub mod fleet;
+pub mod forecast;
+pub mod node;
+pub mod render;
+pub mod rollout;
+pub mod slot;
+pub mod stack;
+pub mod traffic;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use facts::{Facts, Failure};
+
+use crate::{
+    action::Action,
+    spec::Desired,
+    status::{Condition, Hold, Kind},
+    world::{Class, Observed, Trouble},
+};
+
+/// How long after a create was sent an absent thing may still appear.
+///
+/// OpsWorks takes no client token, so a create whose answer was lost is looked for, for this long, before it is
+/// sent again.
+pub const INTENT_GRACE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// What to do now, and what is waited for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Plan {
+    /// What may be done now; of one lane, the first.
+    pub actions: Vec<Action>,
+    /// What is waited for.
+    pub holds: Vec<Hold>,
+    /// What a person should know.
+    pub conditions: Vec<Condition>,
+    /// The keys of all actions that are wanted now, those held back after a failure or for an intent included.
+    #[serde(skip)]
+    pub wanted: BTreeSet<String>,
+}
+
+impl Plan {
+    /// True when the world is as declared, as far as it can be.
+    pub fn is_done(&self) -> bool {
+        self.actions.is_empty() && self.holds.is_empty()
+    }
+
+    fn hold(&mut self, subject: impl Into<String>, on: impl Into<String>, until: Option<Timestamp>) {
+        self.holds.push(Hold { subject: subject.into(), on: on.into(), until });
+    }
+
+    fn condition(&mut self, kind: Kind, subject: impl Into<String>, message: impl Into<String>) {
+        self.conditions.push(Condition { kind, subject: subject.into(), message: message.into() });
+    }
+
+    fn unobservable(&mut self, subject: &str, trouble: &Trouble) {
+        self.condition(Kind::Unobservable, subject, &trouble.message);
+        self.hold(subject, "a clear answer", None);
+    }
+
+    /// Plans an action, unless it failed a moment ago or may already be on its way.
+    fn attempt(&mut self, subject: &str, action: Action, facts: &Facts, now: Timestamp) {
+        let key = action.key();
+        self.wanted.insert(key.clone());
+        if let Some(failure) = facts.failures.get(&key) {
+            self.condition(Kind::ActionFailed, subject, failure_message(&key, failure));
+            if failure.retry_at > now {
+                self.hold(subject, format!("another try to {key}"), Some(failure.retry_at));
+                return;
+            }
+        }
+        if let Some(sent) = facts.intents.get(&key) {
+            let until = *sent + INTENT_GRACE;
+            if until > now {
+                let on = format!("the outcome of “{key}”, which was sent at {}", sent.strftime("%H:%M:%S"));
+                self.hold(subject, on, Some(until));
+                return;
+            }
+        }
+        self.actions.push(action);
+    }
+}
+
+fn failure_message(key: &str, failure: &Failure) -> String {
+    let again = match failure.trouble.class {
+        Class::Terminal => "not tried again before",
+        _ => "tried again at",
+    };
+    format!(
+        "{key} failed{}: {} ({again} {})",
+        if failure.times > 1 { format!(" {} times", failure.times) } else { String::new() },
+        failure.trouble.message,
+        failure.retry_at.strftime("%H:%M:%S"),
+    )
+}
+
+/// The decision. See the module.
+pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -> Plan {
+    let mut plan = Plan::default();
+    stack::plan(&mut plan, desired, seen, facts, now);
+    fleet::plan(&mut plan, desired, seen, facts, now);
+    for layer in &desired.stack.layers {
+        rollout::plan(&mut plan, desired, layer, seen, facts, now);
+    }
+    if desired.stack.suspend {
+        plan.actions.clear();
+        plan.condition(
+            Kind::Suspended,
+            "stack",
+            "suspend: true is set; nothing is changed until it is taken out of the manifest",
+        );
+        plan.holds.clear();
+    }
+    plan.conditions.sort();
+    plan.conditions.dedup();
+    plan
+}

@@ -1,0 +1,95 @@
+//! Who is just leaving which balancer.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{self, MutexGuard},
+    time::Instant,
+};
+
+/// How long health may still call an instance in service after its deregistration was accepted.
+const LAG: Duration = Duration::from_secs(30);
+/// The longest that a balancer drains ("Configure connection draining": 1 to 3,600 seconds).
+const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
+
+/// A region and a balancer in it.
+type Key = (String, String);
+
+/// The doors of all balancers.
+#[derive(Debug, Default)]
+pub(super) struct Doors(Mutex<BTreeMap<Key, Arc<Door>>>);
+
+impl Doors {
+    pub(super) fn of(&self, region: &str, balancer: &str) -> Arc<Door> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry((region.to_owned(), balancer.to_owned())).or_default().clone()
+    }
+}
+
+/// One balancer's door: instances pass it one at a time, so that two never leave each counting on the other.
+///
+/// It remembers who left, for two reasons: health lags behind, and a balancer that is asked about all of its
+/// instances tells of those "currently registered" (API reference of `DescribeInstanceHealth`), which one that
+/// drains may no longer be.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    gate: sync::Mutex<()>,
+    left: Mutex<BTreeMap<String, Instant>>,
+}
+
+impl Door {
+    /// Held from the check to the answer.
+    pub(super) async fn pass(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().await
+    }
+
+    /// Noted before the request is sent, so that nobody can look in between.
+    pub(super) fn leaves(&self, ec2_id: &str) {
+        self.left().insert(ec2_id.to_owned(), Instant::now());
+    }
+
+    /// It is back, never left, or has been seen to be gone.
+    pub(super) fn forget(&self, ec2_id: &str) {
+        self.left().remove(ec2_id);
+    }
+
+    /// Everybody who may still be draining.
+    pub(super) fn leaving(&self) -> Vec<String> {
+        let mut left = self.left();
+        left.retain(|_, since| since.elapsed() < LONGEST_DRAIN);
+        left.keys().cloned().collect()
+    }
+
+    /// True when health may still say that this one is in service although it is not.
+    pub(super) fn just_left(&self, ec2_id: &str) -> bool {
+        self.left().get(ec2_id).is_some_and(|since| since.elapsed() < LAG)
+    }
+
+    fn left(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_left_is_remembered_as_long_as_a_drain_can_take() {
+        let door = Door::default();
+        door.leaves("i-1");
+        door.leaves("i-2");
+        door.forget("i-2");
+        assert!(door.just_left("i-1"));
+        assert_eq!(door.leaving(), ["i-1"]);
+        tokio::time::advance(LAG).await;
+        assert!(!door.just_left("i-1"));
+        assert_eq!(door.leaving(), ["i-1"]);
+        tokio::time::advance(LONGEST_DRAIN).await;
+        assert!(door.leaving().is_empty());
+    }
+}

@@ -1,0 +1,125 @@
+//! Classic load balancers as their API tells them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_elasticloadbalancing::types::LoadBalancerDescription;
+use futures_util::future::join_all;
+
+use super::{Api, door::Doors, target::targets};
+use crate::world::{Balancer, Seen, Trouble};
+
+/// Names in one request; fewer than any documented limit.
+const CHUNK: usize = 20;
+/// What a balancer waits when draining is on and no time is told ("Configure connection draining").
+const DEFAULT_DRAINING: i32 = 300;
+
+type Described = BTreeMap<String, Seen<LoadBalancerDescription>>;
+
+pub(super) async fn look(api: &Api<'_>, doors: &Doors, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
+    let names: Vec<String> = names.iter().cloned().collect();
+    let described = join_all(names.chunks(CHUNK).map(|chunk| describe(api, chunk))).await;
+    let each = described.into_iter().flatten().map(|(name, described)| async move {
+        let seen = match described {
+            Seen::Unknown(trouble) => Seen::Unknown(trouble),
+            Seen::Known(described) => match details(api, doors, &name, &described).await {
+                Ok(balancer) => Seen::Known(balancer),
+                Err(trouble) => Seen::Unknown(trouble),
+            },
+        };
+        (name, seen)
+    });
+    join_all(each).await.into_iter().collect()
+}
+
+/// One absent name fails the whole request, so that then each name is asked for on its own.
+async fn describe(api: &Api<'_>, names: &[String]) -> Described {
+    match describe_all(api, names).await {
+        Ok(found) => names.iter().map(|name| (name.clone(), pick(api, name, &found))).collect(),
+        Err(Failed::Absent) if names.len() > 1 => {
+            let alone = names.iter().map(|name| async move {
+                let seen = match describe_all(api, std::slice::from_ref(name)).await {
+                    Ok(found) => pick(api, name, &found),
+                    Err(Failed::Absent) => Seen::Unknown(api.absent("DescribeLoadBalancers", name)),
+                    Err(Failed::Otherwise(trouble)) => Seen::Unknown(trouble),
+                };
+                (name.clone(), seen)
+            });
+            join_all(alone).await.into_iter().collect()
+        }
+        Err(Failed::Absent) => {
+            names.iter().map(|name| (name.clone(), Seen::Unknown(api.absent("DescribeLoadBalancers", name)))).collect()
+        }
+        Err(Failed::Otherwise(trouble)) => {
+            names.iter().map(|name| (name.clone(), Seen::Unknown(trouble.clone()))).collect()
+        }
+    }
+}
+
+enum Failed {
+    Absent,
+    Otherwise(Trouble),
+}
+
+async fn describe_all(api: &Api<'_>, names: &[String]) -> Result<Vec<LoadBalancerDescription>, Failed> {
+    let request = api.clients.elb.read.describe_load_balancers().set_load_balancer_names(Some(names.to_vec()));
+    let mut pages = request.into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        match page {
+            Ok(page) => found.extend(page.load_balancer_descriptions.unwrap_or_default()),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_access_point_not_found_exception()) => {
+                return Err(Failed::Absent);
+            }
+            Err(error) => {
+                let on = format!("load balancers {}", names.join(", "));
+                return Err(Failed::Otherwise(api.call("DescribeLoadBalancers", &on).failed(&error)));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn pick(api: &Api<'_>, name: &str, found: &[LoadBalancerDescription]) -> Seen<LoadBalancerDescription> {
+    match found.iter().find(|described| described.load_balancer_name.as_deref() == Some(name)) {
+        Some(described) => Seen::Known(described.clone()),
+        None => Seen::Unknown(api.absent("DescribeLoadBalancers", name)),
+    }
+}
+
+async fn details(
+    api: &Api<'_>,
+    doors: &Doors,
+    name: &str,
+    described: &LoadBalancerDescription,
+) -> Result<Balancer, Trouble> {
+    let door = doors.of(api.region, name);
+    let leaving = door.leaving();
+    let (draining, health) = tokio::try_join!(draining(api, name), api.health(name))?;
+    let registered = described.instances().iter().filter_map(|instance| instance.instance_id.as_deref());
+    let mut targets = targets(registered, &health);
+    for ec2_id in leaving.into_iter().filter(|ec2_id| !targets.contains_key(ec2_id)).collect::<Vec<_>>() {
+        match api.target(name, &ec2_id).await? {
+            Some(target) => _ = targets.insert(ec2_id, target),
+            None => door.forget(&ec2_id),
+        }
+    }
+    Ok(Balancer { draining, targets })
+}
+
+async fn draining(api: &Api<'_>, name: &str) -> Result<Option<u32>, Trouble> {
+    let request = api.clients.elb.read.describe_load_balancer_attributes().load_balancer_name(name);
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_access_point_not_found_exception()) => {
+            return Err(api.absent("DescribeLoadBalancerAttributes", name));
+        }
+        Err(error) => {
+            let on = format!("load balancer {name}");
+            return Err(api.call("DescribeLoadBalancerAttributes", &on).failed(&error));
+        }
+    };
+    let draining = answer.load_balancer_attributes.and_then(|attributes| attributes.connection_draining);
+    Ok(draining
+        .filter(|draining| draining.enabled)
+        .map(|draining| u32::try_from(draining.timeout.unwrap_or(DEFAULT_DRAINING)).unwrap_or_default()))
+}

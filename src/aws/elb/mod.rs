@@ -1,0 +1,187 @@
+//! Classic load balancers.
+
+mod apply;
+mod door;
+mod look;
+mod target;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use aws_sdk_elasticloadbalancing::types::{Instance, InstanceState};
+
+use super::{Aws, client::Clients, trouble};
+use crate::{
+    action::Action,
+    ports::Balancers,
+    spec::Stack,
+    world::{Balancer, Class, Seen, Target, Trouble},
+};
+
+use door::Doors;
+
+/// Classic load balancers, in every region.
+#[derive(Debug, Clone)]
+pub struct Elb {
+    aws: Arc<Aws>,
+    doors: Arc<Doors>,
+}
+
+impl Elb {
+    /// Makes no call yet. One for all stacks: its clones see to it that two deregistrations never count on each
+    /// other's instance.
+    pub fn new(aws: Arc<Aws>) -> Elb {
+        Elb { aws, doors: Arc::default() }
+    }
+
+    async fn api<'a>(&self, region: &'a str) -> Api<'a> {
+        Api { clients: self.aws.clients(region).await, region }
+    }
+}
+
+#[async_trait]
+impl Balancers for Elb {
+    async fn look(&self, stack: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
+        look::look(&self.api(&stack.region).await, &self.doors, names).await
+    }
+
+    async fn target(&self, stack: &Stack, balancer: &str, ec2_id: &str) -> Seen<Option<Target>> {
+        match self.api(&stack.region).await.target(balancer, ec2_id).await {
+            Ok(target) => Seen::Known(target),
+            Err(trouble) => Seen::Unknown(trouble),
+        }
+    }
+
+    async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble> {
+        apply::apply(&self.api(&stack.region).await, &self.doors, action).await
+    }
+}
+
+/// The classic load balancers of one region.
+struct Api<'a> {
+    clients: Arc<Clients>,
+    region: &'a str,
+}
+
+impl Api<'_> {
+    fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
+        let reads = operation.starts_with("Describe");
+        trouble::Call { service: trouble::ELB, operation, on, region: self.region, reads }
+    }
+
+    /// What the balancer says of every instance that is registered.
+    async fn health(&self, balancer: &str) -> Result<Vec<InstanceState>, Trouble> {
+        self.health_of(balancer, None).await.map(Option::unwrap_or_default)
+    }
+
+    /// What the balancer says of one instance: "state is returned even if they are no longer registered" (API
+    /// reference of `DescribeInstanceHealth`). An instance that EC2 does not know any more is no target.
+    async fn target(&self, balancer: &str, ec2_id: &str) -> Result<Option<Target>, Trouble> {
+        let asked = Instance::builder().instance_id(ec2_id).build();
+        let states = self.health_of(balancer, Some(vec![asked])).await?.unwrap_or_default();
+        Ok(states.iter().find(|state| state.instance_id.as_deref() == Some(ec2_id)).and_then(target::target))
+    }
+
+    async fn health_of(
+        &self,
+        balancer: &str,
+        instances: Option<Vec<Instance>>,
+    ) -> Result<Option<Vec<InstanceState>>, Trouble> {
+        let request = self.clients.elb.read.describe_instance_health().load_balancer_name(balancer);
+        match request.set_instances(instances).send().await {
+            Ok(answer) => Ok(answer.instance_states),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_invalid_end_point_exception()) => Ok(None),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_access_point_not_found_exception()) => {
+                Err(self.absent("DescribeInstanceHealth", balancer))
+            }
+            Err(error) => {
+                let on = format!("load balancer {balancer}");
+                Err(self.call("DescribeInstanceHealth", &on).failed(&error))
+            }
+        }
+    }
+
+    fn absent(&self, operation: &'static str, balancer: &str) -> Trouble {
+        let message = format!(
+            "{}:{operation}: load balancer {balancer} does not exist in {}: create it or correct loadBalancers in the \
+             manifest",
+            trouble::ELB,
+            self.region
+        );
+        Trouble { class: Class::Terminal, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::aws::testing::{serve, shop};
+
+    fn answer(operation: &str, result: &str) -> String {
+        format!("<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>")
+    }
+
+    fn state(id: &str, state: &str, description: &str) -> String {
+        format!(
+            "<member><InstanceId>{id}</InstanceId><State>{state}</State><Description>{description}</Description></member>"
+        )
+    }
+
+    /// A balancer of two instances that stops listing one as soon as that drains, as the API reference allows.
+    fn web(request: &str, leaving: &AtomicBool) -> String {
+        let operation = request.split_once("Action=").unwrap().1.split('&').next().unwrap();
+        let left = leaving.load(Ordering::SeqCst);
+        let draining = "Instance deregistration currently in progress.";
+        let (one, two) = (state("i-1", "InService", "N/A"), state("i-2", "InService", "N/A"));
+        let result = match operation {
+            "DescribeLoadBalancers" => {
+                let one = if left { "" } else { "<member><InstanceId>i-1</InstanceId></member>" };
+                format!(
+                    "<LoadBalancerDescriptions><member><LoadBalancerName>web</LoadBalancerName><Instances>{one}\
+                     <member><InstanceId>i-2</InstanceId></member></Instances></member></LoadBalancerDescriptions>"
+                )
+            }
+            "DescribeInstanceHealth" => {
+                let states = match (request.contains("i-1"), left) {
+                    (true, true) => state("i-1", "InService", draining),
+                    (true, false) => one,
+                    (false, true) => two,
+                    (false, false) => one + &two,
+                };
+                format!("<InstanceStates>{states}</InstanceStates>")
+            }
+            "DeregisterInstancesFromLoadBalancer" => {
+                leaving.store(true, Ordering::SeqCst);
+                String::new()
+            }
+            _ => String::new(),
+        };
+        answer(operation, &result)
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_is_no_longer_listed_is_still_seen_to_drain() {
+        let leaving = AtomicBool::default();
+        let elb = Elb::new(serve(move |request| (200, web(request, &leaving))).await);
+        let names = BTreeSet::from(["web".to_owned()]);
+        let leave =
+            Action::Deregister { balancer: "web".into(), ec2_id: "i-1".into(), hostname: "docker1".into(), keep: 1 };
+        elb.apply(&shop(), &leave).await.unwrap();
+        let seen = elb.look(&shop(), &names).await;
+        let targets = &seen["web"].known().expect("an answer").targets;
+        assert_eq!(targets["i-1"], Target::Draining);
+        assert_eq!(targets["i-2"], Target::InService);
+    }
+
+    #[tokio::test]
+    async fn a_controller_that_did_not_deregister_it_can_ask_by_id() {
+        let leaving = AtomicBool::new(true);
+        let elb = Elb::new(serve(move |request| (200, web(request, &leaving))).await);
+        assert_eq!(elb.target(&shop(), "web", "i-1").await, Seen::Known(Some(Target::Draining)));
+    }
+}

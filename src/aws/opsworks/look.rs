@@ -1,0 +1,139 @@
+//! Everything of one stack, as OpsWorks tells it.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_opsworks::types;
+
+use super::{
+    api::Api,
+    mark,
+    seen::{self, Lacking},
+};
+use crate::world::{Class, OpsWorks, OwStack, Seen, Trouble};
+
+pub(super) async fn look(api: &Api<'_>) -> OpsWorks {
+    match find(api).await {
+        Err(trouble) => OpsWorks {
+            stack: Seen::Unknown(trouble.clone()),
+            layers: Seen::Unknown(trouble.clone()),
+            apps: Seen::Unknown(trouble.clone()),
+            instances: Seen::Unknown(trouble.clone()),
+            attached: Seen::Unknown(trouble),
+        },
+        Ok(None) => OpsWorks {
+            stack: Seen::Known(None),
+            layers: Seen::Known(Vec::new()),
+            apps: Seen::Known(Vec::new()),
+            instances: Seen::Known(Vec::new()),
+            attached: Seen::Known(BTreeMap::new()),
+        },
+        Ok(Some(stack)) => parts(api, stack).await,
+    }
+}
+
+async fn find(api: &Api<'_>) -> Result<Option<OwStack>, Trouble> {
+    let stacks = api.stacks().await?;
+    match choose(&stacks, &api.stack.name, &api.stack.region) {
+        Ok(None) => Ok(None),
+        Ok(Some(found)) => match seen::stack(found, &api.stack.region) {
+            Ok(stack) => Ok(Some(stack)),
+            Err(lacking) => Err(incomplete(api, "DescribeStacks", lacking)),
+        },
+        Err(said) => {
+            let on = format!("stack {}", api.stack.name);
+            Err(api.call("DescribeStacks", &on).own(Class::Terminal, said))
+        }
+    }
+}
+
+/// Names are not unique in OpsWorks: the stack that bears the mark is meant, else the only one of that name.
+fn choose<'a>(stacks: &'a [types::Stack], name: &str, region: &str) -> Result<Option<&'a types::Stack>, String> {
+    let (ours, others): (Vec<_>, Vec<_>) = candidates(stacks, name, region)
+        .into_iter()
+        .partition(|stack| mark::on_stack(stack.custom_json.as_deref(), name));
+    let (several, what) = match (ours.as_slice(), others.as_slice()) {
+        ([one], _) | ([], [one]) => return Ok(Some(one)),
+        ([], []) => return Ok(None),
+        ([], several) => (several, "none bears Evenkeel's mark: rename all but one"),
+        (several, _) => (several, "remove the key evenkeel from the custom JSON of all but one"),
+    };
+    let ids: Vec<&str> = several.iter().filter_map(|stack| stack.stack_id.as_deref()).collect();
+    Err(format!("{} stacks have this name ({}); {what}", several.len(), ids.join(", ")))
+}
+
+/// An endpoint may tell of stacks whose instances are in another region.
+pub(super) fn candidates<'a>(stacks: &'a [types::Stack], name: &str, region: &str) -> Vec<&'a types::Stack> {
+    stacks
+        .iter()
+        .filter(|stack| stack.name.as_deref() == Some(name))
+        .filter(|stack| stack.region.as_deref().is_none_or(|found| found == region))
+        .collect()
+}
+
+async fn parts(api: &Api<'_>, stack: OwStack) -> OpsWorks {
+    let (layers, apps, instances, attached) =
+        tokio::join!(api.layers(&stack.id), api.apps(&stack.id), api.instances(&stack.id), api.attached(&stack.id));
+    let name = &api.stack.name;
+    OpsWorks {
+        layers: part(api, "DescribeLayers", layers, |all| all.iter().map(|l| seen::layer(l, name)).collect()),
+        apps: part(api, "DescribeApps", apps, |all| all.iter().map(|a| seen::app(a, name)).collect()),
+        instances: part(api, "DescribeInstances", instances, |all| all.iter().map(seen::instance).collect()),
+        attached: part(api, "DescribeElasticLoadBalancers", attached, seen::attached),
+        stack: Seen::Known(Some(stack)),
+    }
+}
+
+fn part<T, U>(
+    api: &Api<'_>,
+    operation: &'static str,
+    answer: Result<Vec<T>, Trouble>,
+    translate: impl Fn(&[T]) -> Result<U, Lacking>,
+) -> Seen<U> {
+    match answer.and_then(|all| translate(&all).map_err(|lacking| incomplete(api, operation, lacking))) {
+        Ok(all) => Seen::Known(all),
+        Err(trouble) => Seen::Unknown(trouble),
+    }
+}
+
+fn incomplete(api: &Api<'_>, operation: &'static str, lacking: Lacking) -> Trouble {
+    let on = format!("stack {}", api.stack.name);
+    let said = format!("the answer lacks a {lacking}; asked again later");
+    api.call(operation, &on).own(Class::Transient, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(id: &str, region: &str, ours: bool) -> types::Stack {
+        let mark = ours.then(|| mark::put_on_stack(None, "shop").unwrap());
+        types::Stack::builder().stack_id(id).name("shop").region(region).set_custom_json(mark).build()
+    }
+
+    fn chosen(stacks: &[types::Stack]) -> Result<Option<&str>, String> {
+        choose(stacks, "shop", "eu-west-1").map(|found| found.and_then(|stack| stack.stack_id.as_deref()))
+    }
+
+    #[test]
+    fn the_marked_stack_is_meant_whatever_else_has_its_name() {
+        let foreign = stack("s-1", "eu-west-1", false);
+        let ours = stack("s-2", "eu-west-1", true);
+        assert_eq!(chosen(&[foreign.clone(), ours]), Ok(Some("s-2")));
+        assert_eq!(chosen(&[foreign]), Ok(Some("s-1")));
+    }
+
+    #[test]
+    fn a_stack_of_another_region_is_another_stack() {
+        assert_eq!(chosen(&[stack("s-1", "us-east-1", true)]), Ok(None));
+    }
+
+    #[test]
+    fn two_that_could_be_meant_are_for_people_to_tell_apart() {
+        let two = |ours| [stack("s-1", "eu-west-1", ours), stack("s-2", "eu-west-1", ours)];
+        for (ours, what) in [(true, "remove the key evenkeel"), (false, "rename all but one")] {
+            let stacks = two(ours);
+            let said = chosen(&stacks).unwrap_err();
+            assert!(said.contains("s-1, s-2") && said.contains(what), "{said}");
+        }
+    }
+}

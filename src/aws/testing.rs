@@ -1,0 +1,70 @@
+//! An AWS of one function, for tests without LocalStack.
+
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::OnceCell,
+};
+
+use super::{Aws, client};
+use crate::spec::{Stack, stack::Provider};
+
+pub(super) fn shop() -> Stack {
+    Stack {
+        name: "shop".into(),
+        provider: Provider::Opsworks,
+        region: "eu-west-1".into(),
+        service_role_arn: None,
+        instance_profile_arn: None,
+        vpc_id: None,
+        subnet_ids: Vec::new(),
+        root_device_type: None,
+        ssh_key_name: None,
+        cookbooks: None,
+        suspend: false,
+        adopt: false,
+        layers: Vec::new(),
+    }
+}
+
+pub(super) async fn at(endpoint: &str) -> Arc<Aws> {
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    let loader = client::loader("eu-west-1").endpoint_url(endpoint).credentials_provider(credentials);
+    Arc::new(Aws { config: OnceCell::new_with(Some(loader.load().await)), ..Aws::default() })
+}
+
+/// Answers every request, headers and body, with the status and body that `answer` makes of it.
+pub(super) async fn serve(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Arc<Aws> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let (status, body) = answer(&request(&mut stream).await);
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close", body.len());
+                stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+            });
+        }
+    });
+    at(&endpoint).await
+}
+
+async fn request(stream: &mut TcpStream) -> String {
+    let mut request = String::new();
+    loop {
+        let mut part = [0; 4096];
+        let read = stream.read(&mut part).await.unwrap();
+        request.push_str(&String::from_utf8_lossy(&part[..read]));
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            return request;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `evenkeel plan`
+
+use std::{process::ExitCode, time::Duration};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    fail,
+    reach::{From, Reach, load},
+    show,
+};
+use crate::{
+    observe::{Ages, Picture},
+    plan::{
+        Facts, Plan,
+        forecast::{Forecast, forecast},
+        plan,
+    },
+    status::Kind,
+    store::Store,
+};
+
+/// Options.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    evenkeel plan deploy/examples/shop.yaml\n  \
+    evenkeel plan ./manifests --json | jq '.stacks[].steps[].what'\n\n\
+    Exit code 0: there is nothing to do. 2: there are changes. 1: it cannot be told, or cannot be done.")]
+pub struct Args {
+    /// A manifest, a directory of them, or a git URL.
+    source: String,
+    #[command(flatten)]
+    from: From,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON: for each stack the plan itself (what may be done now), and every step to the end.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One stack's part of `--json`.
+#[derive(Debug, Serialize)]
+struct StackPlan<'a> {
+    stack: &'a str,
+    revision: &'a str,
+    /// What the controller would begin at this moment.
+    now: &'a Plan,
+    /// All of it, in order.
+    steps: Vec<StepLine<'a>>,
+    conditions: &'a [crate::status::Condition],
+}
+
+#[derive(Debug, Serialize)]
+struct StepLine<'a> {
+    number: usize,
+    what: String,
+    after: &'a [String],
+    detail: &'a crate::action::Action,
+}
+
+/// Looks, plans, prints.
+pub async fn run(args: Args) -> ExitCode {
+    let ports = match args.reach.ports() {
+        Ok(ports) => ports,
+        Err(error) => return fail(error),
+    };
+    let revision = match args.reach.source(&args.source, &args.from, Duration::from_secs(30)) {
+        Ok(mut source) => match load(&mut source).await {
+            Ok(revision) => revision,
+            Err(error) => return fail(error),
+        },
+        Err(error) => return fail(error),
+    };
+    let store = match Store::open_existing(&args.reach.state) {
+        Ok(store) => store,
+        Err(error) => return fail(error),
+    };
+    let mut changes = 0;
+    let mut troubled = false;
+    let mut json = Vec::new();
+    for (name, desired) in &revision.manifests {
+        let seen = Picture::new(ports.clone()).look(desired, Ages::NOW).await;
+        let intents = store.as_ref().map_or(Ok(Default::default()), |store| store.intents(name));
+        let facts = match intents {
+            Ok(intents) => Facts { intents, ..Facts::default() },
+            Err(error) => return fail(error),
+        };
+        let at = Timestamp::now();
+        let now = plan(desired, &seen, &facts, at);
+        let whole = forecast(desired, &seen, &facts, at);
+        changes += whole.steps.len();
+        troubled |= now
+            .conditions
+            .iter()
+            .chain(&whole.end.conditions)
+            .any(|condition| !matches!(condition.kind, Kind::Suspended | Kind::DrainTimedOut));
+        if args.json {
+            json.push(serde_json::json!(StackPlan {
+                stack: name,
+                revision: &desired.revision,
+                now: &now,
+                steps: lines(&whole),
+                conditions: &whole.end.conditions,
+            }));
+        } else {
+            show::forecast(name, &desired.revision, &now, &whole);
+        }
+    }
+    if args.json {
+        println!("{}", serde_json::json!({ "stacks": json }));
+    } else if revision.manifests.is_empty() {
+        println!("{} declares no stack: there is nothing to do", args.source);
+    }
+    match (changes, troubled) {
+        (_, true) => ExitCode::FAILURE,
+        (0, false) => ExitCode::SUCCESS,
+        (_, false) => ExitCode::from(2),
+    }
+}
+
+fn lines(forecast: &Forecast) -> Vec<StepLine<'_>> {
+    forecast
+        .steps
+        .iter()
+        .map(|step| StepLine {
+            number: step.number,
+            what: step.action.to_string(),
+            after: &step.after,
+            detail: &step.action,
+        })
+        .collect()
+}

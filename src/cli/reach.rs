@@ -1,0 +1,74 @@
+//! The options of every command that reaches AWS and the engines.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::diagnostics::{self, Style};
+use crate::{
+    aws::{Aws, Elb, OpsWorks},
+    docker::{Certs, Engines},
+    observe::Ports,
+    source::{Revision, Source, SourceError},
+};
+
+/// See the module.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Reach {
+    /// Directory with ca.pem, cert.pem and key.pem: the controller's certificate for the Docker engines.
+    #[arg(long, value_name = "DIR", env = "EVENKEEL_DOCKER_CERT_PATH", default_value = "/etc/evenkeel/docker")]
+    pub docker_certs: PathBuf,
+    /// Directory for what must be remembered: intents, status, events, and the copy of a git repository.
+    #[arg(long, value_name = "DIR", env = "EVENKEEL_STATE", default_value = "/var/lib/evenkeel")]
+    pub state: PathBuf,
+}
+
+/// Where manifests come from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct From {
+    /// Branch of a git source; left out, the repository's default.
+    #[arg(long)]
+    pub branch: Option<String>,
+    /// Directory inside a git source.
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<String>,
+}
+
+impl Reach {
+    /// The adapters.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used.
+    pub fn ports(&self) -> Result<Ports, String> {
+        let aws = Aws::new();
+        let engines =
+            Engines::new(Certs { dir: self.docker_certs.clone() }).map_err(|trouble| trouble.message.clone())?;
+        Ok(Ports {
+            cloud: Arc::new(OpsWorks::new(aws.clone())),
+            balancers: Arc::new(Elb::new(aws)),
+            engines: Arc::new(engines),
+        })
+    }
+
+    /// The source of the manifests.
+    ///
+    /// # Errors
+    /// When it is neither a directory, a file nor a git URL.
+    pub fn source(&self, what: &str, from: &From, poll: Duration) -> Result<Source, String> {
+        let cache = self.state.join("git");
+        let source = Source::parse(what, from.branch.as_deref(), from.path.as_deref(), cache)?;
+        Ok(source.with_poll_interval(poll))
+    }
+}
+
+/// Loads the manifests once, for a command that cannot do without them; problems are printed.
+///
+/// # Errors
+/// One line that sums up.
+pub async fn load(source: &mut Source) -> Result<Revision, String> {
+    source.load().await.map_err(|error| match error {
+        SourceError::Invalid { problems, .. } => {
+            eprint!("{}", diagnostics::render(&problems, Style::of_stderr()));
+            "the manifests are not valid; nothing was done".to_owned()
+        }
+        other => other.to_string(),
+    })
+}

@@ -1,0 +1,88 @@
+//! How plans and statuses look on a terminal.
+
+use std::fmt::Write;
+
+use crate::{
+    action::Action,
+    plan::{Plan, forecast::Forecast},
+    status::{Event, StackStatus},
+};
+
+/// Prints a forecast.
+pub fn forecast(stack: &str, revision: &str, now: &Plan, forecast: &Forecast) {
+    print!("{}", forecast_text(stack, revision, now, forecast));
+}
+
+fn forecast_text(stack: &str, revision: &str, now: &Plan, forecast: &Forecast) -> String {
+    let mut out = format!("stack {stack}, revision {revision}\n");
+    let mut number = 0;
+    for step in &forecast.steps {
+        if step.number != number {
+            for after in &step.after {
+                let _ = writeln!(out, "        … {after}");
+            }
+            number = step.number;
+            let _ = writeln!(out, "  {number:>4}  {}", step.action);
+        } else {
+            let _ = writeln!(out, "        {}", step.action);
+        }
+    }
+    let mut conditions = now.conditions.clone();
+    conditions.extend(forecast.end.conditions.iter().cloned());
+    conditions.sort();
+    conditions.dedup();
+    for condition in &conditions {
+        let _ = writeln!(out, "  !  {condition}");
+    }
+    for hold in &forecast.stuck_on {
+        let _ = writeln!(out, "  …  {hold}");
+    }
+    if forecast.steps.is_empty() {
+        for hold in now.holds.iter().filter(|hold| !forecast.stuck_on.contains(hold)) {
+            let _ = writeln!(out, "  …  {hold}");
+        }
+        let _ = writeln!(out, "Nothing to do.");
+    } else {
+        let containers = forecast.steps.iter().filter(|s| matches!(s.action, Action::Engine { .. })).count();
+        let aws = forecast.steps.len() - containers;
+        let _ = writeln!(
+            out,
+            "{} to do: {aws} on AWS, {containers} on the engines. Steps of one number may run side by side. Nothing \
+             was changed.",
+            forecast.steps.len()
+        );
+    }
+    out
+}
+
+/// One stack's status, for people.
+pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
+    let mut out = format!(
+        "stack {}  {}  revision {}  (seen {})\n",
+        status.stack,
+        status.phase,
+        status.revision,
+        status.at.strftime("%H:%M:%S UTC")
+    );
+    for instance in &status.instances {
+        let balancers: Vec<String> =
+            instance.balancers.iter().map(|(name, standing)| format!("{name}: {standing}")).collect();
+        let _ = writeln!(out, "  {}  {}  {}", instance.hostname, instance.state, balancers.join(", "));
+        for (name, state) in &instance.containers {
+            let _ = writeln!(out, "      {name:<18} {state}");
+        }
+    }
+    for doing in &status.doing {
+        let _ = writeln!(out, "  >  {doing}");
+    }
+    for condition in &status.conditions {
+        let _ = writeln!(out, "  !  {condition}");
+    }
+    for hold in &status.holds {
+        let _ = writeln!(out, "  …  {hold}");
+    }
+    for event in events {
+        let _ = writeln!(out, "  {}  {}", event.at.strftime("%H:%M:%S"), event.text);
+    }
+    out
+}

@@ -1,0 +1,434 @@
+//! One stack: look, plan, begin what may begin, again and again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+
+use super::{
+    backoff::Waits,
+    queue::Queue,
+    report::{News, Report},
+    snapshot,
+};
+use crate::{
+    action::{Action, Lane, Node},
+    apply::apply,
+    observe::{Ages, Picture, Ports},
+    plan::{Facts, Failure, Plan, fleet, plan},
+    spec::Desired,
+    status::{Condition, Event, Kind, Phase, StackStatus},
+    store::Store,
+    world::{Class, Observed, Trouble},
+};
+
+/// How often things are looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// A full look at a stack that is as declared.
+    pub resync: Duration,
+    /// A look while something is waited for.
+    pub poll: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { resync: Duration::from_secs(30), poll: Duration::from_secs(1) }
+    }
+}
+
+/// See the module.
+pub struct Reconciler {
+    desired: Desired,
+    picture: Picture,
+    ports: Ports,
+    store: Arc<Store>,
+    report: Report,
+    pace: Pace,
+    queue: Arc<Queue>,
+    facts: Facts,
+    waits: BTreeMap<String, Waits>,
+    running: BTreeMap<Lane, Running>,
+    finished: Arc<Mutex<Vec<Finished>>>,
+    touched: Arc<Mutex<BTreeSet<String>>>,
+    watchers: BTreeMap<Node, JoinHandle<()>>,
+    wake: mpsc::Sender<String>,
+    last: Last,
+    mutations: u64,
+}
+
+struct Running {
+    what: String,
+    task: JoinHandle<()>,
+}
+
+struct Finished {
+    action: Action,
+    result: Result<(), Trouble>,
+    seconds: f64,
+}
+
+#[derive(Default)]
+struct Last {
+    conditions: Vec<Condition>,
+    waiting: Vec<String>,
+    status: Option<StackStatus>,
+    full_look: Option<Instant>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Reconciler {
+    /// A reconciler that has seen nothing yet.
+    pub fn new(
+        desired: Desired,
+        ports: Ports,
+        store: Arc<Store>,
+        report: Report,
+        pace: Pace,
+        queue: Arc<Queue>,
+    ) -> Reconciler {
+        let touched = Arc::new(Mutex::new(BTreeSet::new()));
+        let (wake, mut woken) = mpsc::channel::<String>(64);
+        tokio::spawn({
+            let (touched, queue, key) = (touched.clone(), queue.clone(), desired.stack.name.clone());
+            async move {
+                while let Some(hostname) = woken.recv().await {
+                    lock(&touched).insert(hostname);
+                    queue.add(&key, Instant::now());
+                }
+            }
+        });
+        report.news(&desired.stack.name, &News::Revision(desired.revision.clone()));
+        Reconciler {
+            desired,
+            picture: Picture::new(ports.clone()),
+            ports,
+            store,
+            report,
+            pace,
+            queue,
+            facts: Facts::default(),
+            waits: BTreeMap::new(),
+            running: BTreeMap::new(),
+            finished: Arc::default(),
+            touched,
+            watchers: BTreeMap::new(),
+            wake,
+            last: Last::default(),
+            mutations: 0,
+        }
+    }
+
+    /// From now on this is what should be. What failed before may be tried again at once.
+    pub fn set(&mut self, desired: Desired) {
+        if desired.revision != self.desired.revision {
+            self.tell(&News::Revision(desired.revision.clone()));
+        }
+        let mut same = desired.clone();
+        same.revision = self.desired.revision.clone();
+        if same != self.desired {
+            self.facts.failures.clear();
+            self.waits.clear();
+        }
+        self.desired = desired;
+    }
+
+    fn key(&self) -> String {
+        self.desired.stack.name.clone()
+    }
+
+    fn tell(&self, news: &News) {
+        self.report.news(&self.desired.stack.name, news);
+        if let Some(text) = news.history() {
+            let event = Event { stack: self.key(), at: Timestamp::now(), text };
+            if let Err(error) = self.store.add_event(&event) {
+                tracing::warn!(%error, "an event was not recorded");
+            }
+        }
+    }
+
+    /// One pass; tells how the stack is and when the next one is due.
+    pub async fn pass(&mut self, extra: &[Condition]) -> (StackStatus, Duration) {
+        self.reap();
+        for hostname in std::mem::take(&mut *lock(&self.touched)) {
+            self.picture.touch_engine(&hostname);
+        }
+        let ages = self.ages();
+        let seen = self.picture.look(&self.desired, ages).await;
+        self.watch();
+        let now = Timestamp::now();
+        self.facts.note(&self.desired, &seen, now);
+        self.facts.busy = self.running.keys().cloned().collect();
+        let plan = match self.store.intents(&self.key()) {
+            Ok(intents) => {
+                self.facts.intents = intents;
+                let plan = plan(&self.desired, &seen, &self.facts, now);
+                self.forget_what_is_over(&plan, &seen);
+                plan
+            }
+            Err(error) => Plan {
+                conditions: vec![Condition {
+                    kind: Kind::Unobservable,
+                    subject: "store".into(),
+                    message: error.to_string(),
+                }],
+                ..Plan::default()
+            },
+        };
+        let begun = self.begin(&plan);
+        let status = self.conclude(plan, &seen, extra, begun);
+        let next = self.next_look(&status);
+        (status, next)
+    }
+
+    /// While something moves, each part is looked at as often as it can change; a stack at rest is looked at whole.
+    fn ages(&mut self) -> Ages {
+        let at_rest = self.last.status.as_ref().is_none_or(|status| status.phase == Phase::Converged);
+        let due = self.last.full_look.is_none_or(|at| at.elapsed() + Duration::from_millis(50) >= self.pace.resync);
+        if due {
+            self.last.full_look = Some(Instant::now());
+            return Ages::NOW;
+        }
+        let poll = self.pace.poll;
+        if at_rest {
+            Ages { cloud: self.pace.resync, balancers: poll, engines: self.pace.resync }
+        } else {
+            Ages { cloud: poll * 2, balancers: poll / 2, engines: poll }
+        }
+    }
+
+    fn next_look(&self, status: &StackStatus) -> Duration {
+        match status.phase {
+            Phase::Converged | Phase::Suspended => self.pace.resync,
+            Phase::Blocked => self.pace.poll * 5,
+            Phase::Progressing => {
+                let now = Timestamp::now();
+                let until = status.holds.iter().filter_map(|hold| hold.until).filter(|until| *until > now).min();
+                let soon = until.map(|until| now.duration_until(until).unsigned_abs() + Duration::from_millis(5));
+                soon.unwrap_or(self.pace.poll).min(self.pace.poll)
+            }
+        }
+    }
+
+    /// Takes in what has ended since the last pass.
+    fn reap(&mut self) {
+        for Finished { action, result, seconds } in std::mem::take(&mut *lock(&self.finished)) {
+            let key = action.key();
+            self.running.remove(&action.lane());
+            self.picture.touch(&action.lane());
+            match result {
+                Ok(()) => {
+                    self.facts.failures.remove(&key);
+                    self.waits.remove(&key);
+                    self.tell(&News::Done(key, seconds));
+                }
+                Err(trouble) => {
+                    // A clear refusal means that nothing was made; an unknown outcome is looked for first.
+                    if action.needs_intent() && trouble.class != Class::UnknownOutcome {
+                        self.drop_intent(&key);
+                    }
+                    let wait = self.waits.entry(key.clone()).or_default().after(trouble.class);
+                    let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
+                    self.tell(&News::Failed(key.clone(), trouble.message.clone()));
+                    let retry_at = Timestamp::now() + wait;
+                    self.facts.failures.insert(key, Failure { trouble, times, retry_at });
+                }
+            }
+        }
+    }
+
+    fn drop_intent(&self, key: &str) {
+        if let Err(error) = self.store.drop_intent(&self.key(), key) {
+            tracing::warn!(%error, "an intent was not dropped");
+        }
+    }
+
+    /// Failures and intents of what is no longer wanted, as far as that is known for certain.
+    fn forget_what_is_over(&mut self, plan: &Plan, seen: &Observed) {
+        let cloud = &seen.opsworks;
+        let clear = cloud.stack.known().is_some()
+            && cloud.layers.known().is_some()
+            && cloud.apps.known().is_some()
+            && cloud.instances.known().is_some();
+        if !clear {
+            return;
+        }
+        self.facts.failures.retain(|key, _| plan.wanted.contains(key));
+        self.waits.retain(|key, _| plan.wanted.contains(key));
+        let under_way: BTreeSet<&String> = self.running.values().map(|running| &running.what).collect();
+        let over: Vec<String> = self
+            .facts
+            .intents
+            .keys()
+            .filter(|key| !plan.wanted.contains(*key) && !under_way.contains(key))
+            .cloned()
+            .collect();
+        for key in over {
+            self.drop_intent(&key);
+        }
+    }
+
+    /// Begins every planned action whose lane is free.
+    fn begin(&mut self, plan: &Plan) -> u64 {
+        let mut begun = 0;
+        for action in &plan.actions {
+            let lane = action.lane();
+            if self.running.contains_key(&lane) {
+                continue;
+            }
+            let key = action.key();
+            if action.needs_intent()
+                && let Err(error) = self.store.record_intent(&self.key(), &key, Timestamp::now())
+            {
+                // Without its intent on record the create is not sent: a crash could send it twice.
+                tracing::error!(%error, action = key, "not begun");
+                continue;
+            }
+            begun += 1;
+            self.report.news(&self.desired.stack.name, &News::Started(key.clone()));
+            let task = tokio::spawn({
+                let (ports, stack, action) = (self.ports.clone(), self.desired.stack.clone(), action.clone());
+                let (finished, queue) = (self.finished.clone(), self.queue.clone());
+                let report = self.report.clone();
+                async move {
+                    let began = Instant::now();
+                    let name = stack.name.clone();
+                    let progress = {
+                        let name = name.clone();
+                        Arc::new(move |text: String| report.news(&name, &News::Progress(text)))
+                    };
+                    let result = apply(&ports, &stack, &action, &(progress as _)).await;
+                    lock(&finished).push(Finished { action, result, seconds: began.elapsed().as_secs_f64() });
+                    queue.add(&name, Instant::now());
+                }
+            });
+            self.running.insert(lane, Running { what: key, task });
+        }
+        self.mutations += begun;
+        begun
+    }
+
+    /// Follows the events of every engine there is.
+    fn watch(&mut self) {
+        let nodes: BTreeSet<Node> = self.picture.nodes().cloned().collect();
+        self.watchers.retain(|node, task| {
+            let keep = nodes.contains(node);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        for node in nodes {
+            self.watchers.entry(node.clone()).or_insert_with(|| {
+                let (engines, wake) = (self.ports.engines.clone(), self.wake.clone());
+                tokio::spawn(async move {
+                    let mut waits = Waits::default();
+                    loop {
+                        let began = Instant::now();
+                        engines.watch(&node, wake.clone()).await;
+                        if began.elapsed() > Duration::from_secs(60) {
+                            waits = Waits::default();
+                        }
+                        tokio::time::sleep(waits.after(Class::Transient)).await;
+                        // Whatever happened while nobody listened is looked for.
+                        if wake.send(node.hostname.clone()).await.is_err() {
+                            return;
+                        }
+                    }
+                })
+            });
+        }
+    }
+
+    fn conclude(&mut self, plan: Plan, seen: &Observed, extra: &[Condition], begun: u64) -> StackStatus {
+        let mut conditions = plan.conditions.clone();
+        conditions.extend_from_slice(extra);
+        let phase = if self.desired.stack.suspend {
+            Phase::Suspended
+        } else if !self.running.is_empty() || !plan.actions.is_empty() {
+            Phase::Progressing
+        } else if conditions.iter().any(|condition| blocks(condition, &self.facts)) {
+            Phase::Blocked
+        } else if plan.is_done() && seen_whole(&self.desired, seen) {
+            Phase::Converged
+        } else {
+            Phase::Progressing
+        };
+        let status = StackStatus {
+            stack: self.key(),
+            revision: self.desired.revision.clone(),
+            phase,
+            at: Timestamp::now(),
+            conditions: conditions.clone(),
+            holds: plan.holds,
+            doing: self.running.values().map(|running| running.what.clone()).collect(),
+            instances: snapshot::instances(&self.desired, seen),
+            mutations: self.mutations,
+            last_pass_mutations: begun,
+        };
+        let same = |a: &Condition, b: &Condition| a.kind == b.kind && a.subject == b.subject;
+        for condition in &conditions {
+            if !self.last.conditions.iter().any(|before| same(before, condition)) {
+                self.tell(&News::Condition(condition.to_string()));
+            }
+        }
+        for before in &self.last.conditions {
+            if !conditions.iter().any(|condition| same(before, condition)) {
+                self.tell(&News::Cleared(format!("{:?} {}", before.kind, before.subject)));
+            }
+        }
+        let waiting: Vec<String> = status.holds.iter().map(ToString::to_string).collect();
+        if waiting != self.last.waiting {
+            self.tell(&News::Waiting(waiting.clone()));
+        }
+        let was_converged = self
+            .last
+            .status
+            .as_ref()
+            .is_some_and(|before| before.phase == Phase::Converged && before.revision == status.revision);
+        if phase == Phase::Converged && !was_converged {
+            self.tell(&News::Converged);
+        }
+        self.last.conditions = conditions;
+        self.last.waiting = waiting;
+        self.last.status = Some(status.clone());
+        if let Err(error) = self.store.put_status(&status) {
+            tracing::warn!(%error, "the status was not recorded");
+        }
+        self.report.status(&status);
+        status
+    }
+
+    /// Waits, bounded, for what is under way; what is not over by then goes on being observed by the next controller.
+    pub async fn stop(&mut self, patience: Duration) {
+        for task in std::mem::take(&mut self.watchers).into_values() {
+            task.abort();
+        }
+        let tasks = std::mem::take(&mut self.running).into_values().map(|running| running.task);
+        let _ = tokio::time::timeout(patience, futures_util::future::join_all(tasks)).await;
+        self.reap();
+    }
+}
+
+/// Conditions that time alone does not mend.
+fn blocks(condition: &Condition, facts: &Facts) -> bool {
+    match condition.kind {
+        Kind::Conflict | Kind::ReleaseFailed | Kind::Failing | Kind::Refused | Kind::InstanceTrouble => true,
+        Kind::ActionFailed | Kind::Unobservable => {
+            facts.failures.values().any(|failure| failure.trouble.class == Class::Terminal)
+                && condition.kind == Kind::ActionFailed
+        }
+        _ => false,
+    }
+}
+
+fn seen_whole(desired: &Desired, seen: &Observed) -> bool {
+    fleet::nodes(desired, seen).iter().all(|node| seen.engines.get(&node.hostname).is_some_and(|e| e.known().is_some()))
+}

@@ -1,0 +1,66 @@
+//! From what was seen to what is shown of the instances.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    plan::{fleet, node::is_ours},
+    spec::Desired,
+    status::InstanceStatus,
+    world::{ContainerSeen, Health, Observed, OwInstance, Seen, State, Target},
+};
+
+/// The instances of a stack, as `status` shows them.
+pub fn instances(desired: &Desired, seen: &Observed) -> Vec<InstanceStatus> {
+    let layers = desired.stack.layers.iter();
+    layers
+        .flat_map(|layer| {
+            fleet::members(layer, seen).into_iter().map(|(_, instance)| InstanceStatus {
+                hostname: instance.hostname.clone(),
+                state: instance.status.clone(),
+                balancers: layer
+                    .load_balancers
+                    .iter()
+                    .map(|balancer| (balancer.name().to_owned(), standing(balancer.name(), instance, seen)))
+                    .collect(),
+                containers: containers(desired, instance, seen),
+            })
+        })
+        .collect()
+}
+
+fn standing(balancer: &str, instance: &OwInstance, seen: &Observed) -> String {
+    let Some(Seen::Known(known)) = seen.balancers.get(balancer) else { return "unknown".into() };
+    match instance.ec2_id.as_ref().and_then(|id| known.targets.get(id)) {
+        Some(Target::InService) => "in service".into(),
+        Some(Target::Draining) => "draining".into(),
+        Some(Target::OutOfService(why)) => format!("out of service: {why}"),
+        None => "not registered".into(),
+    }
+}
+
+fn containers(desired: &Desired, instance: &OwInstance, seen: &Observed) -> BTreeMap<String, String> {
+    match seen.engines.get(&instance.hostname) {
+        Some(Seen::Known(engine)) => engine
+            .containers
+            .iter()
+            .filter(|(_, container)| is_ours(container, &desired.stack.name))
+            .map(|(name, container)| (name.clone(), state(container)))
+            .collect(),
+        Some(Seen::Unknown(trouble)) => BTreeMap::from([("(engine)".into(), trouble.message.clone())]),
+        None => BTreeMap::new(),
+    }
+}
+
+fn state(container: &ContainerSeen) -> String {
+    match (container.state, container.health) {
+        (State::Running, Some(Health::Healthy)) => "healthy".into(),
+        (State::Running, Some(Health::Starting)) => "starting".into(),
+        (State::Running, Some(Health::Unhealthy)) => "unhealthy".into(),
+        (State::Running, None) => "running".into(),
+        (State::Created, _) => "created".into(),
+        (State::Paused, _) => "paused".into(),
+        (State::Restarting { exit_code }, _) => format!("restarting after exit code {exit_code}"),
+        (State::Exited { exit_code }, _) => format!("ended with exit code {exit_code}"),
+        (State::Dead, _) => "dead".into(),
+    }
+}

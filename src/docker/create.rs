@@ -1,0 +1,177 @@
+//! From a [`Run`] to what the Engine API is told.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions, PortBinding, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+
+use super::health;
+use crate::action::{DataMount, Port, Run};
+
+/// The body of `POST /containers/create`.
+pub(super) fn body(run: &Run) -> ContainerCreateBody {
+    ContainerCreateBody {
+        hostname: Some(run.hostname.clone()),
+        image: Some(run.image.clone()),
+        env: Some(run.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        entrypoint: run.entrypoint.clone(),
+        cmd: run.command.clone(),
+        volumes: some(run.anonymous_volumes.clone()),
+        exposed_ports: some(exposed(&run.ports)),
+        healthcheck: run.health_check.as_ref().and_then(health::config),
+        labels: Some(run.labels.clone().into_iter().collect()),
+        stop_signal: run.stop_signal.clone(),
+        stop_timeout: Some(seconds(run.stop_timeout).into()),
+        host_config: Some(HostConfig {
+            binds: some(run.binds.clone()),
+            mounts: some(run.data_volumes.iter().map(mount).collect()),
+            volumes_from: some(run.volumes_from.clone()),
+            links: some(run.links.clone()),
+            port_bindings: Some(bindings(&run.ports)).filter(|bindings| !bindings.is_empty()),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
+                maximum_retry_count: None,
+            }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// Whole seconds, rounded up: what stopping takes.
+pub(super) fn seconds(time: std::time::Duration) -> i32 {
+    let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    i32::try_from(whole).unwrap_or(i32::MAX)
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
+fn mount(data: &DataMount) -> Mount {
+    Mount {
+        target: Some(data.path.clone()),
+        source: Some(data.volume.clone()),
+        typ: Some(MountType::VOLUME),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    }
+}
+
+fn inside(port: &Port) -> String {
+    format!("{}/{}", port.container_port, port.protocol)
+}
+
+fn exposed(ports: &[Port]) -> Vec<String> {
+    let mut exposed: Vec<_> = ports.iter().map(inside).collect();
+    exposed.sort();
+    exposed.dedup();
+    exposed
+}
+
+fn bindings(ports: &[Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
+    let mut bindings = HashMap::<_, Option<Vec<_>>>::new();
+    for port in ports {
+        bindings.entry(inside(port)).or_default().get_or_insert_default().push(PortBinding {
+            host_ip: port.host_ip.clone(),
+            host_port: Some(port.host_port.map_or_else(String::new, |port| port.to_string())),
+        });
+    }
+    bindings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn run() -> Run {
+        Run {
+            name: "app0".into(),
+            image: "app:1.2".into(),
+            env: BTreeMap::new(),
+            binds: vec![],
+            anonymous_volumes: vec![],
+            data_volumes: vec![],
+            volumes_from: vec![],
+            links: vec![],
+            ports: vec![],
+            hostname: "app0.docker1".into(),
+            entrypoint: None,
+            command: None,
+            health_check: None,
+            stop_signal: None,
+            stop_timeout: Duration::from_secs(10),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn sent(run: &Run) -> serde_json::Value {
+        serde_json::to_value(body(run)).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_declared_is_left_to_the_image_and_the_engine() {
+        assert_eq!(
+            sent(&run()),
+            json!({
+                "Hostname": "app0.docker1", "Image": "app:1.2", "Env": [], "Labels": {}, "StopTimeout": 10,
+                "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
+            })
+        );
+    }
+
+    #[test]
+    fn everything_declared_arrives_in_the_engine_s_own_form() {
+        let port = |host_ip: Option<&str>, host_port, container_port, protocol: &str| Port {
+            host_ip: host_ip.map(Into::into),
+            host_port,
+            container_port,
+            protocol: protocol.into(),
+        };
+        let sent = sent(&Run {
+            env: [("B".into(), "2=3".into()), ("A".into(), String::new())].into(),
+            binds: vec!["/srv/logs:/logs:ro".into()],
+            anonymous_volumes: vec!["/cache".into()],
+            data_volumes: vec![DataMount { volume: "shop-socks".into(), path: "/var/run".into() }],
+            volumes_from: vec!["web0:ro".into()],
+            links: vec!["redis0:redis".into()],
+            ports: vec![
+                port(None, Some(80), 8080, "tcp"),
+                port(Some("127.0.0.1"), Some(81), 8080, "tcp"),
+                port(None, None, 53, "udp"),
+            ],
+            entrypoint: Some(vec!["/entry.sh".into()]),
+            command: Some(vec!["serve".into(), "a b".into()]),
+            stop_signal: Some("SIGQUIT".into()),
+            stop_timeout: Duration::from_millis(1500),
+            labels: [("evenkeel.stack".into(), "shop".into())].into(),
+            ..run()
+        });
+        assert_eq!(
+            sent,
+            json!({
+                "Hostname": "app0.docker1", "Image": "app:1.2", "Env": ["A=", "B=2=3"],
+                "Entrypoint": ["/entry.sh"], "Cmd": ["serve", "a b"],
+                "Volumes": {"/cache": {}}, "ExposedPorts": {"53/udp": {}, "8080/tcp": {}},
+                "Labels": {"evenkeel.stack": "shop"}, "StopSignal": "SIGQUIT", "StopTimeout": 2,
+                "HostConfig": {
+                    "Binds": ["/srv/logs:/logs:ro"],
+                    "Mounts": [{"Target": "/var/run", "Source": "shop-socks", "Type": "volume",
+                                "VolumeOptions": {"NoCopy": true}}],
+                    "VolumesFrom": ["web0:ro"], "Links": ["redis0:redis"],
+                    "PortBindings": {
+                        "8080/tcp": [{"HostPort": "80"}, {"HostIp": "127.0.0.1", "HostPort": "81"}],
+                        "53/udp": [{"HostPort": ""}],
+                    },
+                    "RestartPolicy": {"Name": "unless-stopped"},
+                },
+            })
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! One look at an engine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bollard::{
+    errors::Error,
+    models::{
+        ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
+        ContainerSummaryStateEnum, HealthStatusEnum,
+    },
+    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions, ListVolumesOptions},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    STACK_LABEL, images,
+    transport::{Client, Transport},
+    trouble, words,
+};
+use crate::{
+    action::Node,
+    world::{ContainerSeen, Engine, Health, State, Trouble},
+};
+
+/// How long a look may take, whatever happens.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How many containers are inspected at once.
+const AT_ONCE: usize = 4;
+
+/// Everything on an engine: three lists, and an inspection of each container that is ours.
+pub(super) async fn look(transport: &Transport, node: &Node, wanted: &BTreeSet<String>) -> Result<Engine, Trouble> {
+    transport
+        .within(
+            node,
+            LIMIT,
+            |client| async move { see(&client, wanted).await.map_err(|error| trouble::of(node, &error)) },
+        )
+        .await
+}
+
+async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error> {
+    let all = ListContainersOptionsBuilder::new().all(true).build();
+    let (listed, images, volumes) = tokio::try_join!(
+        client.docker.list_containers(Some(all)),
+        async {
+            if wanted.is_empty() {
+                return Ok(Vec::new());
+            }
+            let digests = ListImagesOptions { digests: true, ..ListImagesOptions::default() };
+            client.docker.list_images(Some(digests)).await
+        },
+        client.docker.list_volumes(None::<ListVolumesOptions>),
+    )?;
+    let containers: BTreeMap<String, ContainerSeen> = stream::iter(listed)
+        .map(|summary| container(client, summary))
+        .buffer_unordered(AT_ONCE)
+        .try_filter_map(|seen| async move { Ok(seen) })
+        .try_collect()
+        .await?;
+    Ok(Engine {
+        containers,
+        images: images::present(wanted, &images),
+        volumes: volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect(),
+    })
+}
+
+/// What is told of one container; nothing if it vanished since the list was made.
+async fn container(client: &Client, summary: ContainerSummary) -> Result<Option<(String, ContainerSeen)>, Error> {
+    // A link shows up as a further name, `/web0/redis`.
+    let names = summary.names.as_deref().unwrap_or_default();
+    let own = names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'));
+    let (Some(id), Some(name)) = (summary.id.clone(), own.map(str::to_owned)) else { return Ok(None) };
+    let labels = summary.labels.clone().unwrap_or_default();
+    if !labels.contains_key(STACK_LABEL) {
+        return Ok(Some((name, foreign(id, summary))));
+    }
+    let inspected = match client.docker.inspect_container(&id, None::<InspectContainerOptions>).await {
+        Ok(inspected) => inspected,
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut seen = ours(id, &inspected);
+    seen.labels = labels.into_iter().collect();
+    seen.last_words = words::last(client, &seen, &inspected).await;
+    Ok(Some((name, seen)))
+}
+
+fn ours(id: String, inspected: &ContainerInspectResponse) -> ContainerSeen {
+    let state = inspected.state.clone().unwrap_or_default();
+    ContainerSeen {
+        id,
+        labels: BTreeMap::new(),
+        state: doing(&state),
+        image_id: inspected.image.clone().unwrap_or_default(),
+        restarts: inspected.restart_count.and_then(|count| count.try_into().ok()).unwrap_or_default(),
+        health: state.health.as_ref().and_then(|health| match health.status? {
+            HealthStatusEnum::STARTING => Some(Health::Starting),
+            HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+            HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy),
+            HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => None,
+        }),
+        // The engine tells "never" as the year 1.
+        started_at: state.started_at.filter(|at| !at.starts_with("0001-")).and_then(|at| at.parse().ok()),
+        last_words: None,
+    }
+}
+
+fn doing(state: &ContainerState) -> State {
+    let exit_code = state.exit_code.unwrap_or_default();
+    match state.status {
+        Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::STOPPING) => State::Running,
+        Some(ContainerStateStatusEnum::PAUSED) => State::Paused,
+        Some(ContainerStateStatusEnum::RESTARTING) => State::Restarting { exit_code },
+        Some(ContainerStateStatusEnum::EXITED) => State::Exited { exit_code },
+        Some(ContainerStateStatusEnum::DEAD | ContainerStateStatusEnum::REMOVING) => State::Dead,
+        Some(ContainerStateStatusEnum::CREATED | ContainerStateStatusEnum::EMPTY) | None => State::Created,
+    }
+}
+
+/// One that is not ours: its name is taken, and that is all that matters.
+fn foreign(id: String, summary: ContainerSummary) -> ContainerSeen {
+    // "Exited (137) 2 hours ago"
+    let exit_code = summary
+        .status
+        .as_deref()
+        .and_then(|status| status.split_once('(')?.1.split_once(')')?.0.parse().ok())
+        .unwrap_or_default();
+    ContainerSeen {
+        id,
+        labels: summary.labels.unwrap_or_default().into_iter().collect(),
+        state: match summary.state {
+            Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::STOPPING) => State::Running,
+            Some(ContainerSummaryStateEnum::PAUSED) => State::Paused,
+            Some(ContainerSummaryStateEnum::RESTARTING) => State::Restarting { exit_code },
+            Some(ContainerSummaryStateEnum::EXITED) => State::Exited { exit_code },
+            Some(ContainerSummaryStateEnum::DEAD | ContainerSummaryStateEnum::REMOVING) => State::Dead,
+            Some(ContainerSummaryStateEnum::CREATED | ContainerSummaryStateEnum::EMPTY) | None => State::Created,
+        },
+        image_id: summary.image_id.unwrap_or_default(),
+        restarts: 0,
+        health: None,
+        started_at: None,
+        last_words: None,
+    }
+}

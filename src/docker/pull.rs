@@ -1,0 +1,195 @@
+//! Pulling an image, with its progress and with errors that say what to do.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use bollard::{errors::Error, models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
+use futures_util::{Stream, StreamExt};
+
+use super::{
+    images,
+    transport::{Client, Transport},
+    trouble,
+};
+use crate::{
+    action::Node,
+    ports::Progress,
+    world::{Class, Fault, Trouble},
+};
+
+/// How long the engine may say nothing at all while it pulls.
+const SILENCE: Duration = Duration::from_secs(180);
+/// How long the engine may take to agree on an API version.
+const HELLO: Duration = Duration::from_secs(10);
+/// The time between two lines of progress.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Pulls until the image is there. The caller limits the whole; this limits the silence.
+pub(super) async fn pull(transport: &Transport, node: &Node, image: &str, progress: &Progress) -> Result<(), Trouble> {
+    let client = transport.within(node, HELLO, |client| async { Ok(client) }).await?;
+    let followed = follow(events(&client, image), node, image, progress).await;
+    if followed.is_err() {
+        transport.forget(node);
+    }
+    followed
+}
+
+fn events(client: &Client, image: &str) -> impl Stream<Item = Result<CreateImageInfo, Error>> + use<> {
+    // Without a tag, the engine would pull every tag there is.
+    let options = CreateImageOptionsBuilder::new().from_image(&images::familiar(image)).build();
+    Box::pin(client.docker.create_image(Some(options), None, None))
+}
+
+async fn follow(
+    mut events: impl Stream<Item = Result<CreateImageInfo, Error>> + Unpin,
+    node: &Node,
+    image: &str,
+    progress: &Progress,
+) -> Result<(), Trouble> {
+    let mut layers = Layers::default();
+    let mut told = None;
+    loop {
+        let event = tokio::time::timeout(SILENCE, events.next()).await;
+        match event.map_err(|_| trouble::no_answer(node, SILENCE))? {
+            None => return Ok(()),
+            Some(Ok(event)) => layers.note(event),
+            Some(Err(Error::DockerStreamError { error })) => return Err(refused(node, image, 500, &error)),
+            Some(Err(Error::DockerResponseServerError { status_code, message })) => {
+                return Err(refused(node, image, status_code, &message));
+            }
+            Some(Err(error)) => return Err(trouble::of(node, &error)),
+        }
+        if let Some(percent) = layers.percent()
+            && told.is_none_or(|at: Instant| at.elapsed() >= BEAT)
+        {
+            progress(format!("pull {image} {} {percent}%", node.hostname));
+            told = Some(Instant::now());
+        }
+    }
+}
+
+/// Bytes downloaded and to download, by layer.
+#[derive(Default)]
+struct Layers(HashMap<String, (i64, i64)>);
+
+impl Layers {
+    fn note(&mut self, event: CreateImageInfo) {
+        let Some(id) = event.id else { return };
+        let detail = event.progress_detail.unwrap_or_default();
+        match event.status.as_deref() {
+            Some("Downloading") => {
+                if let (Some(current), Some(total)) = (detail.current, detail.total) {
+                    self.0.insert(id, (current, total));
+                }
+            }
+            Some("Download complete" | "Pull complete") => {
+                if let Some((current, total)) = self.0.get_mut(&id) {
+                    *current = *total;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn percent(&self) -> Option<i64> {
+        let (current, total) = self.0.values().fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
+        (total > 0).then(|| (current * 100 / total).clamp(0, 100))
+    }
+}
+
+/// The registry's refusal, in the engine's words: its status tells little, the words tell what to do.
+fn refused(node: &Node, image: &str, status: u16, words: &str) -> Trouble {
+    let has = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
+    let (status, advice) = if has(&["toomanyrequests", "too many requests", "rate limit"]) {
+        (429, "the registry asks for fewer pulls")
+    } else if has(&["no basic auth credentials", "unauthorized", "access denied", "authentication required"]) {
+        (401, "check that the image exists and that the instance may pull it")
+    } else if has(&["manifest unknown", "not found", "no such image", "name unknown", "does not exist"]) {
+        (404, "push that tag, or correct the image in the manifest")
+    } else if has(&["no space left"]) {
+        (507, "make room on the instance's Docker volume")
+    } else {
+        (status, "check that the instance reaches the registry")
+    };
+    Trouble {
+        class: Class::of(Fault::Answer { code: "", status }),
+        message: format!("cannot pull {image} on {}: {}; {advice}", node.hostname, words.trim()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use bollard::models::ProgressDetail;
+    use futures_util::stream;
+
+    use super::*;
+
+    fn node() -> Node {
+        Node { hostname: "docker1".into(), endpoint: "10.0.0.1:2376".into() }
+    }
+
+    fn event(id: &str, status: &str, current: i64, total: i64) -> Result<CreateImageInfo, Error> {
+        Ok(CreateImageInfo {
+            id: Some(id.into()),
+            status: Some(status.into()),
+            progress_detail: Some(ProgressDetail { current: Some(current), total: Some(total) }),
+            error_detail: None,
+        })
+    }
+
+    fn listener() -> (Progress, Arc<Mutex<Vec<String>>>) {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = lines.clone();
+        (Arc::new(move |line| heard.lock().unwrap().push(line)), lines)
+    }
+
+    #[tokio::test]
+    async fn progress_is_told_now_and_then_over_all_layers() {
+        let (progress, lines) = listener();
+        let burst: Vec<_> = std::iter::once(event("a", "Downloading", 43, 100))
+            .chain((0..1000).map(|at| event("b", "Downloading", at, 1000)))
+            .collect();
+        follow(stream::iter(burst), &node(), "app:1.1", &progress).await.unwrap();
+        assert_eq!(*lines.lock().unwrap(), ["pull app:1.1 docker1 43%"]);
+    }
+
+    #[test]
+    fn a_layer_that_is_complete_counts_in_full() {
+        let mut layers = Layers::default();
+        for happened in [
+            event("a", "Downloading", 10, 100),
+            event("b", "Downloading", 50, 100),
+            event("a", "Download complete", 0, 0),
+            event("c", "Already exists", 0, 0),
+        ] {
+            layers.note(happened.unwrap());
+        }
+        assert_eq!(layers.percent(), Some(75));
+    }
+
+    #[tokio::test]
+    async fn an_error_within_the_stream_fails_the_pull() {
+        let (progress, _) = listener();
+        let error = "manifest for app:9 not found: manifest unknown: manifest unknown".to_owned();
+        let events = stream::iter([event("a", "Downloading", 1, 2), Err(Error::DockerStreamError { error })]);
+        let trouble = follow(events, &node(), "app:9", &progress).await.unwrap_err();
+        assert_eq!(trouble.class, Class::Terminal);
+        assert!(trouble.message.starts_with("cannot pull app:9 on docker1: manifest for app:9 not found"));
+        assert!(trouble.message.ends_with("push that tag, or correct the image in the manifest"));
+    }
+
+    #[test]
+    fn the_words_decide_whether_a_refusal_is_tried_again() {
+        let class = |status, words| refused(&node(), "app:1", status, words).class;
+        assert_eq!(class(500, "Get \"https://r/v2/\": dial tcp: lookup r: no such host"), Class::Transient);
+        assert_eq!(class(500, "net/http: TLS handshake timeout"), Class::Transient);
+        assert_eq!(class(500, "toomanyrequests: You have reached your pull rate limit"), Class::Throttled);
+        assert_eq!(class(500, "Head \"https://r/v2/app\": no basic auth credentials"), Class::Terminal);
+        assert_eq!(class(404, "pull access denied for app, repository does not exist"), Class::Terminal);
+        assert_eq!(class(500, "write /var/lib/docker/tmp: no space left on device"), Class::Transient);
+    }
+}

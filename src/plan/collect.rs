@@ -1,0 +1,72 @@
+//! What is left over on an engine: containers that are no longer declared, and those kept for a rollout that is over.
+
+use super::{
+    node::{Look, Need, is_live, is_ours},
+    render::label,
+    slot::{FAILED, OLD},
+};
+use crate::{
+    action::{EngineAction, StopHow},
+    spec::Desired,
+    world::{ContainerSeen, Engine},
+};
+
+/// How long an undeclared container has to end.
+const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// What is to be done about one leftover, and whether the container concerned serves traffic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leftover {
+    /// The container's name.
+    pub name: String,
+    /// Whether it serves traffic.
+    pub serves: bool,
+    /// What to do.
+    pub need: Need,
+}
+
+/// The leftovers of one engine. `over` tells whether the rollout of a container (app, key) is over on every instance.
+///
+/// With no slot declared at all nothing is left over: an empty declaration is more likely a mistake than a wish.
+pub fn leftovers(
+    desired: &Desired,
+    looks: &[Look<'_>],
+    engine: &Engine,
+    over: &dyn Fn(&str, &str) -> bool,
+) -> Vec<Leftover> {
+    if looks.is_empty() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (name, container) in &engine.containers {
+        if !is_ours(container, &desired.stack.name) || looks.iter().any(|look| &look.slot.name == name) {
+            continue;
+        }
+        let kept_for = looks.iter().find(|look| *name == look.slot.old_name() || *name == look.slot.failed_name());
+        let unwanted = match kept_for {
+            Some(look) if name.ends_with(OLD) => look.done && over(&look.slot.app.name, &look.slot.container.name),
+            Some(look) if name.ends_with(FAILED) => {
+                container.labels.get(label::RELEASE) != Some(&look.rendered.release) && look.done
+            }
+            _ => true,
+        };
+        if unwanted {
+            found.push(leftover(name, container));
+        }
+    }
+    found
+}
+
+fn leftover(name: &str, container: &ContainerSeen) -> Leftover {
+    let id = container.id.clone();
+    let name = name.to_owned();
+    let serves = container.labels.get(label::TRAFFIC).is_some_and(|value| value == "true");
+    let need = if !is_live(container) {
+        Need::Do(EngineAction::Remove { id, name: name.clone() })
+    } else {
+        let stop = StopHow { signal: None, timeout: STOP_TIMEOUT };
+        let action = EngineAction::Stop { id, name: name.clone(), stop, guard: None };
+        if serves { Need::Swap(action) } else { Need::Do(action) }
+    };
+    Leftover { name, serves, need }
+}

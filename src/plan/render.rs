@@ -1,0 +1,219 @@
+//! From a slot and an instance to what the engine is told.
+//!
+//! Two hashes tell whether a container is as declared. The *release* is the same on every instance: it is computed
+//! before anything of the instance is filled in. The *spec hash* is of everything filled in.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::slot::Slot;
+use crate::{
+    action::{DataMount, Run},
+    spec::{
+        Desired, HealthCheck,
+        health::Probe,
+        interpolate::{Names, interpolate, opsworks_name},
+        port::Port,
+        volume::Mount,
+    },
+    world::{ContainerSeen, Engine},
+};
+
+/// The labels that are Evenkeel's mark.
+pub mod label {
+    /// The stack's name.
+    pub const STACK: &str = "evenkeel.stack";
+    /// The app's name.
+    pub const APP: &str = "evenkeel.app";
+    /// The container's key.
+    pub const CONTAINER: &str = "evenkeel.container";
+    /// The replica's index.
+    pub const INDEX: &str = "evenkeel.index";
+    /// Hash of what was declared, everything filled in.
+    pub const SPEC_HASH: &str = "evenkeel.spec-hash";
+    /// Hash of what was declared, the same on every instance.
+    pub const RELEASE: &str = "evenkeel.release";
+    /// The revision of the manifests at the time.
+    pub const REVISION: &str = "evenkeel.revision";
+    /// `true` when it serves traffic.
+    pub const TRAFFIC: &str = "evenkeel.traffic";
+    /// The containers it is linked with or takes volumes from, as `name=id`, with commas.
+    pub const NEEDS: &str = "evenkeel.needs";
+}
+
+/// What is filled in per instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The instance's hostname.
+    pub hostname: &'a str,
+    /// Its public address; its private one where it has none.
+    pub public_ip: &'a str,
+}
+
+/// The instance that stands for all of them when the release is computed.
+const ANYWHERE: Place<'static> = Place { hostname: "\u{0}hostname", public_ip: "\u{0}public_ip" };
+
+/// A slot on one instance, with everything filled in and both hashes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// What the engine is told; labels and `RELEASE_TAG` are added by [`Rendered::for_engine`].
+    pub run: Run,
+    /// The same on every instance.
+    pub release: String,
+    /// Of this instance.
+    pub spec_hash: String,
+    /// The containers of the same engine that must exist first.
+    pub needs: Vec<String>,
+}
+
+/// Fills in a slot for one instance.
+///
+/// Manifests were validated, so every `%{…}` is known and every port and volume can be read; what could not be is
+/// left as it stands rather than lost.
+pub fn render(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, serves: bool) -> Rendered {
+    let release = hash(&fill(desired, slot, ANYWHERE));
+    let mut run = fill(desired, slot, place);
+    let spec_hash = hash(&run);
+    run.labels = BTreeMap::from([
+        (label::STACK.into(), desired.stack.name.clone()),
+        (label::APP.into(), slot.app.name.clone()),
+        (label::CONTAINER.into(), slot.container.name.clone()),
+        (label::INDEX.into(), slot.index.to_string()),
+        (label::SPEC_HASH.into(), spec_hash.clone()),
+        (label::RELEASE.into(), release.clone()),
+        (label::REVISION.into(), desired.revision.clone()),
+        (label::TRAFFIC.into(), serves.to_string()),
+    ]);
+    let mut needs: Vec<String> = run
+        .links
+        .iter()
+        .chain(&run.volumes_from)
+        .map(|entry| entry.split(':').next().unwrap_or(entry).to_owned())
+        .collect();
+    needs.sort();
+    needs.dedup();
+    Rendered { run, release, spec_hash, needs }
+}
+
+impl Rendered {
+    /// Completes the run with what only the engine knows: the ids of the containers it needs and of its image.
+    pub fn for_engine(&self, engine: &Engine) -> Run {
+        let mut run = self.run.clone();
+        run.labels.insert(label::NEEDS.into(), self.needs_now(engine));
+        if let Some(id) = engine.images.get(&run.image) {
+            run.env.insert("RELEASE_TAG".into(), id.clone());
+        }
+        run
+    }
+
+    /// True when the container is what is declared, linked to the containers that are there now.
+    pub fn matches(&self, container: &ContainerSeen, engine: &Engine) -> bool {
+        let is = |name: &str, value: &str| container.labels.get(name).is_some_and(|found| found == value);
+        is(label::SPEC_HASH, &self.spec_hash) && is(label::NEEDS, &self.needs_now(engine))
+    }
+
+    fn needs_now(&self, engine: &Engine) -> String {
+        let ids: Vec<String> = self
+            .needs
+            .iter()
+            .map(|name| format!("{name}={}", engine.containers.get(name).map_or("", |found| found.id.as_str())))
+            .collect();
+        ids.join(",")
+    }
+}
+
+/// The name on the engine of an app's data volume at one of its paths.
+pub fn data_volume_name(desired: &Desired, slot: &Slot<'_>, set: &str, position: usize) -> String {
+    format!(
+        "evenkeel.{}.{}.{}.{position}",
+        crate::spec::interpolate::slug(&desired.stack.name),
+        slot.app.slug(),
+        crate::spec::interpolate::slug(set)
+    )
+}
+
+fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
+    let container = slot.container;
+    let opsworks = opsworks_name(&desired.stack.name, place.hostname);
+    // The index shows in hostname and command only; elsewhere %{app_name} is the container's key.
+    let plain = Names { public_ip: place.public_ip, app_name: &container.name, opsworks: &opsworks };
+    let indexed = Names { app_name: &slot.name, ..plain };
+    let text = |value: &String, names: &Names<'_>| interpolate(value, names).unwrap_or_else(|_| value.clone());
+    let list = |values: &[String], names: &Names<'_>| values.iter().map(|value| text(value, names)).collect::<Vec<_>>();
+
+    let mut env = BTreeMap::new();
+    let base = container.env_from.as_ref().and_then(|from| slot.app.containers.iter().find(|c| &c.name == from));
+    for source in base.iter().map(|c| &c.env).chain([&container.env]) {
+        env.extend(source.iter().map(|(name, value)| (name.clone(), text(value, &plain))));
+    }
+
+    let mut data_volumes = Vec::new();
+    let mut binds = Vec::new();
+    let mut anonymous_volumes = Vec::new();
+    let mut volumes_from = Vec::new();
+    for entry in list(&container.volumes_from, &plain) {
+        let name = entry.split(':').next().unwrap_or(&entry);
+        match slot.app.data_volumes.get(name) {
+            Some(paths) => {
+                for (position, path) in paths.iter().enumerate() {
+                    if path.contains(':') {
+                        binds.push(path.clone());
+                    } else {
+                        let volume = data_volume_name(desired, slot, name, position);
+                        data_volumes.push(DataMount { volume, path: path.clone() });
+                    }
+                }
+            }
+            None => volumes_from.push(entry),
+        }
+    }
+    for entry in list(&container.volumes, &plain) {
+        match Mount::parse(&entry) {
+            Ok(Mount::Anonymous(path)) => anonymous_volumes.push(path),
+            _ => binds.push(entry),
+        }
+    }
+    let ports = list(&container.ports, &plain).iter().filter_map(|entry| Port::parse(entry).ok()).collect();
+    let hostname = match &container.hostname {
+        Some(hostname) => text(hostname, &indexed),
+        None => format!("{}.{}", slot.name, place.hostname),
+    };
+    Run {
+        name: slot.name.clone(),
+        image: container.image.clone(),
+        env,
+        binds,
+        anonymous_volumes,
+        data_volumes,
+        volumes_from,
+        links: list(&container.links, &plain),
+        ports,
+        hostname,
+        entrypoint: container.entrypoint.clone(),
+        command: container.command.as_ref().map(|words| list(words, &indexed)),
+        health_check: container.health_check.as_ref().map(|check| fill_check(check, &indexed)),
+        stop_signal: container.stop.signal.clone(),
+        stop_timeout: container.stop.timeout,
+        labels: BTreeMap::new(),
+    }
+}
+
+/// A check names the replica's own socket or file, so `%{app_name}` has the index here as in the command.
+fn fill_check(check: &HealthCheck, names: &Names<'_>) -> HealthCheck {
+    let text = |value: &String| interpolate(value, names).unwrap_or_else(|_| value.clone());
+    let probe = match &check.probe {
+        Probe::Http { path, port } => Probe::Http { path: text(path), port: *port },
+        Probe::Unix { socket, path } => Probe::Unix { socket: text(socket), path: text(path) },
+        Probe::Exec(words) => Probe::Exec(words.iter().map(text).collect()),
+        other => other.clone(),
+    };
+    HealthCheck { probe, ..check.clone() }
+}
+
+/// 16 hexadecimal digits of the SHA-256 of what the engine is told. The name is left out: a container that is moved
+/// aside keeps its hash.
+fn hash(run: &Run) -> String {
+    let text = serde_json::to_string(run).unwrap_or_else(|_| format!("{run:?}"));
+    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

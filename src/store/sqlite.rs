@@ -1,0 +1,264 @@
+//! The store in one SQLite file.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::status::{Event, StackStatus};
+
+/// Events kept per store; older ones are dropped.
+const EVENTS_KEPT: i64 = 10_000;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS intents (
+        stack TEXT NOT NULL, action TEXT NOT NULL, sent TEXT NOT NULL, PRIMARY KEY (stack, action)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS status (stack TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, stack TEXT NOT NULL, at TEXT NOT NULL, text TEXT NOT NULL
+    ) STRICT;
+";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+    file: PathBuf,
+}
+
+/// The store could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} the store {}: {source}; check that the directory exists, is writable, and has room", file.display())]
+pub struct StoreError {
+    doing: &'static str,
+    file: PathBuf,
+    source: rusqlite::Error,
+}
+
+impl Store {
+    /// Opens `evenkeel.db` in a directory, making it where it is missing.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or is no store.
+    pub fn open(directory: &Path) -> Result<Store, StoreError> {
+        let file = directory.join("evenkeel.db");
+        let open = || {
+            let connection = Connection::open(&file)?;
+            // Readers (`evenkeel status`) and the writer do not wait for each other.
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.busy_timeout(Duration::from_secs(5))?;
+            connection.execute_batch(SCHEMA)?;
+            Ok(connection)
+        };
+        match open() {
+            Ok(connection) => Ok(Store { connection: Mutex::new(connection), file }),
+            Err(source) => Err(StoreError { doing: "open", file, source }),
+        }
+    }
+
+    /// Opens an existing store for reading only; nothing when there is none.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read.
+    pub fn open_existing(directory: &Path) -> Result<Option<Store>, StoreError> {
+        let file = directory.join("evenkeel.db");
+        if !file.exists() {
+            return Ok(None);
+        }
+        let open = || {
+            let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            connection.busy_timeout(Duration::from_secs(5))?;
+            Ok(connection)
+        };
+        match open() {
+            Ok(connection) => Ok(Some(Store { connection: Mutex::new(connection), file })),
+            Err(source) => Err(StoreError { doing: "open", file, source }),
+        }
+    }
+
+    fn with<T>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        // A panic while the lock was held cannot have left half a statement behind: each one is a transaction.
+        let connection = self.connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        work(&connection).map_err(|source| StoreError { doing, file: self.file.clone(), source })
+    }
+
+    /// Records, durably, that a create is about to be sent.
+    ///
+    /// # Errors
+    /// When the store cannot be written; then the create must not be sent.
+    pub fn record_intent(&self, stack: &str, action: &str, sent: Timestamp) -> Result<(), StoreError> {
+        self.with("write", |c| {
+            c.execute(
+                "INSERT OR REPLACE INTO intents (stack, action, sent) VALUES (?1, ?2, ?3)",
+                params![stack, action, sent.to_string()],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Forgets an intent: its outcome is known.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn drop_intent(&self, stack: &str, action: &str) -> Result<(), StoreError> {
+        self.with("write", |c| {
+            c.execute("DELETE FROM intents WHERE stack = ?1 AND action = ?2", params![stack, action])?;
+            Ok(())
+        })
+    }
+
+    /// The intents of a stack: action key → when it was sent.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn intents(&self, stack: &str) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        self.with("read", |c| {
+            let mut rows = c.prepare("SELECT action, sent FROM intents WHERE stack = ?1")?;
+            let found = rows.query_map([stack], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let mut intents = BTreeMap::new();
+            for row in found {
+                let (action, sent) = row?;
+                if let Ok(sent) = sent.parse() {
+                    intents.insert(action, sent);
+                }
+            }
+            Ok(intents)
+        })
+    }
+
+    /// Writes down how a stack is.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn put_status(&self, status: &StackStatus) -> Result<(), StoreError> {
+        let body = serde_json::to_string(status).unwrap_or_default();
+        self.with("write", |c| {
+            c.execute("INSERT OR REPLACE INTO status (stack, body) VALUES (?1, ?2)", params![status.stack, body])?;
+            Ok(())
+        })
+    }
+
+    /// How each stack was when it was last written down.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn statuses(&self) -> Result<Vec<StackStatus>, StoreError> {
+        self.with("read", |c| {
+            let mut rows = c.prepare("SELECT body FROM status ORDER BY stack")?;
+            let bodies = rows.query_map([], |row| row.get::<_, String>(0))?;
+            let mut statuses = Vec::new();
+            for body in bodies {
+                statuses.extend(serde_json::from_str::<StackStatus>(&body?).ok());
+            }
+            Ok(statuses)
+        })
+    }
+
+    /// Forgets the status of stacks that are no longer declared.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn keep_statuses(&self, stacks: &[String]) -> Result<(), StoreError> {
+        for status in self.statuses()? {
+            if !stacks.contains(&status.stack) {
+                self.with("write", |c| c.execute("DELETE FROM status WHERE stack = ?1", [&status.stack]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to what happened.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn add_event(&self, event: &Event) -> Result<(), StoreError> {
+        self.with("write", |c| {
+            c.execute(
+                "INSERT INTO events (stack, at, text) VALUES (?1, ?2, ?3)",
+                params![event.stack, event.at.to_string(), event.text],
+            )?;
+            c.execute("DELETE FROM events WHERE id <= last_insert_rowid() - ?1", [EVENTS_KEPT])?;
+            Ok(())
+        })
+    }
+
+    /// The last events of a stack, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn events(&self, stack: &str, most: u32) -> Result<Vec<Event>, StoreError> {
+        self.with("read", |c| {
+            let mut rows = c.prepare("SELECT at, text FROM events WHERE stack = ?1 ORDER BY id DESC LIMIT ?2")?;
+            let found =
+                rows.query_map(params![stack, most], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let mut events = Vec::new();
+            for row in found {
+                let (at, text) = row?;
+                if let Ok(at) = at.parse() {
+                    events.push(Event { stack: stack.to_owned(), at, text });
+                }
+            }
+            events.reverse();
+            Ok(events)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn an_intent_survives_the_process_that_recorded_it() {
+        let (directory, store) = store();
+        let sent: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        store.record_intent("shop", "create stack shop", sent).unwrap();
+        drop(store);
+        let again = Store::open(directory.path()).unwrap();
+        assert_eq!(again.intents("shop").unwrap(), BTreeMap::from([("create stack shop".to_owned(), sent)]));
+        assert!(again.intents("other").unwrap().is_empty());
+        again.drop_intent("shop", "create stack shop").unwrap();
+        assert!(again.intents("shop").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_missing_store_is_nothing_to_read_and_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Store::open_existing(directory.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_is_named_in_the_error() {
+        let error = Store::open(Path::new("/proc/evenkeel")).unwrap_err().to_string();
+        assert!(error.contains("/proc/evenkeel"), "{error}");
+        assert!(error.contains("writable"), "{error}");
+    }
+
+    #[test]
+    fn events_come_back_in_order() {
+        let (_directory, store) = store();
+        for n in 0..5 {
+            let event = Event { stack: "shop".into(), at: Timestamp::UNIX_EPOCH, text: format!("event {n}") };
+            store.add_event(&event).unwrap();
+        }
+        let texts: Vec<_> = store.events("shop", 2).unwrap().into_iter().map(|event| event.text).collect();
+        assert_eq!(texts, ["event 3", "event 4"]);
+    }
+}

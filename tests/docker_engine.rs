@@ -1,0 +1,331 @@
+//! The adapter against a real Docker engine. `cargo test --features e2e --test docker_engine` needs:
+//!
+//! - `EVENKEEL_TEST_ENGINE`: `address:port` of an engine that listens with `--tlsverify`;
+//! - `EVENKEEL_DOCKER_CERT_PATH`: a directory with `ca.pem`, `cert.pem` and `key.pem` for it;
+//! - `EVENKEEL_TEST_IMAGE`: an image on that engine with BusyBox in it; `busybox:latest` if left out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use evenkeel::{
+    action::{DataMount, EngineAction, Node, Run, StopHow},
+    docker::{Certs, Engines},
+    ports::{Engines as _, Progress},
+    spec::{HealthCheck, health::Probe},
+    world::{Class, ContainerSeen, Engine, Health, Seen, State, Trouble},
+};
+use tokio::sync::mpsc;
+
+fn needed(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("set {name}: see the top of tests/docker_engine.rs"))
+}
+
+fn image() -> String {
+    env::var("EVENKEEL_TEST_IMAGE").unwrap_or_else(|_| "busybox:latest".into())
+}
+
+/// One test's corner of the engine: its containers' names begin with a word of its own.
+struct Corner {
+    engines: Engines,
+    node: Node,
+    word: &'static str,
+}
+
+impl Corner {
+    /// Begins with nothing of an earlier run left over.
+    async fn new(word: &'static str) -> Corner {
+        let engines = Engines::new(Certs { dir: needed("EVENKEEL_DOCKER_CERT_PATH").into() }).unwrap();
+        let node = Node { hostname: "docker1".into(), endpoint: needed("EVENKEEL_TEST_ENGINE") };
+        let corner = Corner { engines, node, word };
+        corner.clear().await;
+        corner
+    }
+
+    async fn clear(&self) {
+        for (name, container) in self.see().await.containers {
+            if name.starts_with(self.word) {
+                self.stop(&container.id, None, 0).await.unwrap();
+                self.remove(&container.id).await.unwrap();
+            }
+        }
+    }
+
+    async fn see(&self) -> Engine {
+        let wanted = BTreeSet::from([image(), "evenkeel-test/never-pulled:1".into()]);
+        match self.engines.look(&self.node, &wanted).await {
+            Seen::Known(engine) => engine,
+            Seen::Unknown(trouble) => panic!("{}", trouble.message),
+        }
+    }
+
+    async fn container(&self, name: &str) -> ContainerSeen {
+        self.see().await.containers.remove(name).unwrap_or_else(|| panic!("no container {name}"))
+    }
+
+    /// Looks until a container is as it should be.
+    async fn until(&self, name: &str, good: impl Fn(&ContainerSeen) -> bool) -> ContainerSeen {
+        let begun = Instant::now();
+        loop {
+            let seen = self.container(name).await;
+            if good(&seen) {
+                return seen;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "still {seen:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn apply(&self, what: EngineAction) -> Result<(), Trouble> {
+        let progress: Progress = Arc::new(|_| {});
+        self.engines.apply(&self.node, &what, &progress).await
+    }
+
+    async fn create(&self, run: &Run) -> Result<(), Trouble> {
+        self.apply(EngineAction::Create { run: Box::new(run.clone()) }).await
+    }
+
+    async fn start(&self, id: &str) -> Result<(), Trouble> {
+        self.apply(EngineAction::Start { id: id.into(), name: "it".into() }).await
+    }
+
+    async fn stop(&self, id: &str, signal: Option<&str>, seconds: u64) -> Result<(), Trouble> {
+        let stop = StopHow { signal: signal.map(Into::into), timeout: Duration::from_secs(seconds) };
+        self.apply(EngineAction::Stop { id: id.into(), name: "it".into(), stop, guard: None }).await
+    }
+
+    async fn rename(&self, id: &str, to: &str) -> Result<(), Trouble> {
+        self.apply(EngineAction::Rename { id: id.into(), from: "it".into(), to: to.into() }).await
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), Trouble> {
+        self.apply(EngineAction::Remove { id: id.into(), name: "it".into() }).await
+    }
+
+    /// Creates and starts a container; gives its id.
+    async fn launch(&self, run: &Run) -> String {
+        self.create(run).await.unwrap();
+        let id = self.container(&run.name).await.id;
+        self.start(&id).await.unwrap();
+        id
+    }
+}
+
+fn run(name: &str, script: &str) -> Run {
+    Run {
+        name: name.into(),
+        image: image(),
+        env: BTreeMap::from([("GREETING".into(), "hello = world".into())]),
+        binds: vec![],
+        anonymous_volumes: vec![],
+        data_volumes: vec![],
+        volumes_from: vec![],
+        links: vec![],
+        ports: vec![],
+        hostname: format!("{name}.docker1"),
+        entrypoint: Some(vec!["/bin/sh".into(), "-c".into()]),
+        command: Some(vec![script.into()]),
+        health_check: None,
+        stop_signal: None,
+        stop_timeout: Duration::from_secs(10),
+        labels: BTreeMap::from([("evenkeel.stack".into(), "shop".into()), ("evenkeel.spec-hash".into(), "1".into())]),
+    }
+}
+
+fn check(probe: Probe) -> Option<HealthCheck> {
+    Some(HealthCheck {
+        probe,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(2),
+        retries: 2,
+        start_period: Duration::ZERO,
+    })
+}
+
+/// Ends at once on SIGTERM, and says so.
+const OBEDIENT: &str =
+    "trap 'echo got TERM; exit 0' TERM; trap 'echo got QUIT; exit 7' QUIT; while :; do sleep 0.1; done";
+
+#[tokio::test]
+async fn a_container_goes_through_its_whole_life() {
+    let corner = Corner::new("life").await;
+    let life = run("life0", OBEDIENT);
+    corner.create(&life).await.unwrap();
+    let made = corner.container("life0").await;
+    assert_eq!(made.state, State::Created);
+    assert_eq!(made.started_at, None);
+    assert!(life.labels.iter().all(|label| made.labels.get(label.0) == Some(label.1)));
+    assert_eq!(corner.see().await.images, BTreeMap::from([(image(), made.image_id.clone())]));
+
+    corner.start(&made.id).await.unwrap();
+    corner.start(&made.id).await.unwrap();
+    let running = corner.container("life0").await;
+    assert_eq!((running.state, running.health, running.restarts), (State::Running, None, 0));
+    assert!(running.started_at.is_some());
+    assert_eq!(corner.remove(&made.id).await.unwrap_err().class, Class::Terminal);
+
+    corner.rename(&made.id, "life0-old").await.unwrap();
+    corner.rename(&made.id, "life0-old").await.unwrap();
+    corner.stop(&made.id, None, 10).await.unwrap();
+    corner.stop(&made.id, None, 10).await.unwrap();
+    assert_eq!(corner.container("life0-old").await.state, State::Exited { exit_code: 0 });
+
+    corner.remove(&made.id).await.unwrap();
+    corner.remove(&made.id).await.unwrap();
+    corner.stop(&made.id, Some("SIGQUIT"), 10).await.unwrap();
+    assert!(!corner.see().await.containers.contains_key("life0-old"));
+}
+
+#[tokio::test]
+async fn a_create_that_is_repeated_is_no_error_and_one_in_the_way_is_named() {
+    let corner = Corner::new("twice").await;
+    let mut twice = run("twice0", OBEDIENT);
+    corner.create(&twice).await.unwrap();
+    corner.create(&twice).await.unwrap();
+
+    twice.labels.insert("evenkeel.spec-hash".into(), "2".into());
+    let trouble = corner.create(&twice).await.unwrap_err();
+    let id = corner.container("twice0").await.id;
+    assert_eq!(trouble.class, Class::Terminal);
+    assert!(trouble.message.contains(&id[..12]) && trouble.message.contains("twice0 on docker1"), "{trouble:?}");
+    corner.clear().await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_on_the_instance_is_named() {
+    let corner = Corner::new("lack").await;
+    let lack = Run { image: "evenkeel-test/never-pulled:1".into(), ..run("lack0", "true") };
+    let trouble = corner.create(&lack).await.unwrap_err();
+    assert_eq!(trouble.class, Class::Terminal);
+    assert!(trouble.message.contains("evenkeel-test/never-pulled:1 is not on the instance"), "{trouble:?}");
+}
+
+#[tokio::test]
+async fn a_pull_from_a_registry_that_does_not_answer_may_go_well_later() {
+    let corner = Corner::new("pull").await;
+    let trouble = corner.apply(EngineAction::Pull { image: "127.0.0.1:9/app:1".into() }).await.unwrap_err();
+    assert_eq!(trouble.class, Class::Transient, "{trouble:?}");
+    assert!(trouble.message.contains("cannot pull 127.0.0.1:9/app:1 on docker1"), "{trouble:?}");
+}
+
+#[tokio::test]
+async fn a_stop_sends_the_signal_it_is_told_and_gives_time() {
+    let corner = Corner::new("stop").await;
+    let id = corner.launch(&run("stop0", OBEDIENT)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    corner.stop(&id, Some("SIGQUIT"), 10).await.unwrap();
+    let stopped = corner.container("stop0").await;
+    assert_eq!(stopped.state, State::Exited { exit_code: 7 });
+    assert_eq!(stopped.last_words.as_deref(), Some("got QUIT"));
+
+    let deaf = "trap '' TERM QUIT; while :; do sleep 0.1; done";
+    let id = corner.launch(&run("stop1", deaf)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let begun = Instant::now();
+    corner.stop(&id, Some("QUIT"), 2).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(2), "killed after {:?}", begun.elapsed());
+    assert_eq!(corner.container("stop1").await.state, State::Exited { exit_code: 137 });
+    corner.clear().await;
+}
+
+#[tokio::test]
+async fn a_container_that_ends_at_once_leaves_its_last_words() {
+    let corner = Corner::new("dying").await;
+    corner
+        .launch(&run("dying0", "echo first; for i in 1 2 3 4 5 6 7 8 9; do echo; done; echo no database >&2; exit 3"))
+        .await;
+    let seen = corner.until("dying0", |seen| seen.restarts > 1 && seen.last_words.is_some()).await;
+    assert!(matches!(seen.state, State::Restarting { exit_code: 3 } | State::Running), "{seen:?}");
+    let words = seen.last_words.unwrap();
+    assert!(words.contains("no database") && !words.contains("first"), "{words}");
+
+    let lost = Run { entrypoint: Some(vec!["/no/such/program".into()]), ..run("dying1", "") };
+    corner.create(&lost).await.unwrap();
+    let id = corner.container("dying1").await.id;
+    let trouble = corner.start(&id).await.unwrap_err();
+    assert!(trouble.message.contains("/no/such/program"), "{trouble:?}");
+    let words = corner.container("dying1").await.last_words.unwrap();
+    assert!(words.contains("/no/such/program"), "{words}");
+    corner.clear().await;
+}
+
+#[tokio::test]
+async fn health_is_seen_with_what_the_check_said() {
+    let corner = Corner::new("health").await;
+    let up = "mkdir -p /tmp/w && echo ok > /tmp/w/up && exec httpd -f -p 8080 -h /tmp/w";
+    let http = |path: &str| check(Probe::Http { path: path.into(), port: 8080 });
+    corner.launch(&Run { health_check: http("/up"), ..run("health-good0", up) }).await;
+    corner.launch(&Run { health_check: http("/nothing"), ..run("health-bad0", up) }).await;
+    corner.launch(&Run { health_check: check(Probe::Tcp { port: 8080 }), ..run("health-tcp0", up) }).await;
+    corner.launch(&Run { health_check: check(Probe::Tcp { port: 9 }), ..run("health-tcp1", up) }).await;
+    let exec = ["/bin/sh", "-c", "echo not yet; exit 1"].map(Into::into).to_vec();
+    corner.launch(&Run { health_check: check(Probe::Exec(exec)), ..run("health-exec0", OBEDIENT) }).await;
+
+    assert_eq!(corner.until("health-good0", |seen| seen.health == Some(Health::Healthy)).await.last_words, None);
+    corner.until("health-tcp0", |seen| seen.health == Some(Health::Healthy)).await;
+    for (name, said) in
+        [("health-bad0", "404"), ("health-tcp1", "no connection to port 9"), ("health-exec0", "not yet")]
+    {
+        let seen = corner.until(name, |seen| seen.health == Some(Health::Unhealthy)).await;
+        assert!(seen.last_words.as_deref().is_some_and(|words| words.contains(said)), "{seen:?}");
+    }
+    corner.clear().await;
+}
+
+#[tokio::test]
+async fn a_data_volume_outlives_its_container_and_is_not_filled_from_the_image() {
+    let corner = Corner::new("data").await;
+    let labels = BTreeMap::from([("evenkeel.stack".into(), "shop".into())]);
+    let volume = EngineAction::CreateVolume { name: "evenkeel-test-data".into(), labels };
+    corner.apply(volume.clone()).await.unwrap();
+    corner.apply(volume).await.unwrap();
+    assert!(corner.see().await.volumes.contains("evenkeel-test-data"));
+
+    // Were it filled from the image at creation, it would hold a shell.
+    let mount = |path: &str| vec![DataMount { volume: "evenkeel-test-data".into(), path: path.into() }];
+    corner.create(&Run { data_volumes: mount("/bin"), ..run("data-bin0", "") }).await.unwrap();
+
+    let kept = Run {
+        data_volumes: mount("/data"),
+        anonymous_volumes: vec!["/cache".into()],
+        ..run("data0", "echo $GREETING from $(cat /proc/sys/kernel/hostname) > /data/kept; exit 0")
+    };
+    let id = corner.launch(&kept).await;
+    corner.until("data0", |seen| seen.state != State::Running).await;
+    corner.stop(&id, None, 1).await.unwrap();
+    let anonymous = corner.see().await.volumes;
+    corner.remove(&id).await.unwrap();
+    let left = corner.see().await.volumes;
+    assert!(left.contains("evenkeel-test-data"));
+    assert!(anonymous.len() > left.len(), "the anonymous volume is still there");
+
+    let reader = Run { data_volumes: mount("/data"), ..run("data1", "cat /data/kept; ls /data; exit 1") };
+    corner.launch(&reader).await;
+    let seen = corner.until("data1", |seen| seen.last_words.is_some()).await;
+    let words = seen.last_words.unwrap();
+    assert!(words.contains("hello = world from data0.docker1\nkept") && !words.contains("sh"), "{words}");
+    corner.clear().await;
+}
+
+#[tokio::test]
+async fn what_happens_on_the_engine_wakes_the_watcher_and_health_checks_do_not() {
+    let corner = Arc::new(Corner::new("event").await);
+    let (wake, mut woken) = mpsc::channel(64);
+    let watcher = corner.clone();
+    let watching = tokio::spawn(async move { watcher.engines.watch(&watcher.node, wake).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let exec = vec!["/bin/true".into()];
+    let id = corner.launch(&Run { health_check: check(Probe::Exec(exec)), ..run("event0", OBEDIENT) }).await;
+    for _ in ["create", "start", "health_status: healthy"] {
+        let host = tokio::time::timeout(Duration::from_secs(10), woken.recv()).await.unwrap();
+        assert_eq!(host.as_deref(), Some("docker1"));
+    }
+    corner.stop(&id, None, 5).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(10), woken.recv()).await.unwrap().is_some());
+    corner.clear().await;
+    drop(woken);
+    tokio::time::timeout(Duration::from_secs(10), watching).await.expect("ends with its listener").unwrap();
+}
