@@ -73,7 +73,8 @@ impl Git {
         let fetched = self.fetched().await;
         self.next_poll = Some(Instant::now() + self.interval);
         self.failed = fetched.is_err();
-        let (commit, snapshot) = fetched.map_err(|problem| format!("cannot fetch {self}: {problem}"))?;
+        let (commit, snapshot) =
+            fetched.map_err(|problem| format!("cannot fetch {self}: {}", self.remote.without_password(&problem)))?;
         self.loaded = Some(commit);
         Ok(snapshot)
     }
@@ -297,6 +298,13 @@ impl Remote {
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Snapshot { id, subject: subject.filter(|subject| !subject.is_empty()), files })
+    }
+
+    fn without_password(&self, text: &str) -> String {
+        match self.url.password() {
+            Some(password) if !password.is_empty() => text.replace(password, "…"),
+            _ => text.to_owned(),
+        }
     }
 
     fn packs(&self) -> usize {

@@ -31,7 +31,7 @@ pub use stack::{Layer, Stack};
 /// One stack with every app that is declared for it: the desired side of one reconciliation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Desired {
-    /// Where the manifests stood when they were read: a commit's short id, or `dir@<time>` for a directory.
+    /// Where the manifests stood when they were read: a commit's short id, or `dir-<hash>` for a directory.
     pub revision: String,
     /// The stack.
     pub stack: Stack,

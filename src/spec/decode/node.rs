@@ -10,6 +10,8 @@ use crate::spec::problem::{File, Problem};
 const MAX_DEPTH: usize = 50;
 /// More nodes than any manifest has; what aliases repeat counts each time.
 const MAX_NODES: usize = 200_000;
+/// After so many errors of syntax, the rest of a file is left.
+const MAX_ERRORS: usize = 20;
 /// Longer than any manifest.
 const MAX_BYTES: usize = 4 << 20;
 
@@ -67,7 +69,8 @@ impl Node {
     }
 }
 
-/// The documents of a file up to the first error of syntax, and every problem. Empty documents are left out.
+/// The documents of a file and every problem. Empty documents are left out; after an error of syntax reading goes
+/// on with the next document.
 pub(super) fn parse(file: &Arc<File>) -> (Vec<Node>, Vec<Problem>) {
     let mut problems = Vec::new();
     if let Some(at) = file.not_utf8 {
@@ -78,17 +81,42 @@ pub(super) fn parse(file: &Arc<File>) -> (Vec<Node>, Vec<Problem>) {
         problems.push(Problem::new(file, &(0..0), "the file is too large: a manifest has at most 4 MiB", None));
         return (Vec::new(), problems);
     }
-    let mut builder = Builder {
-        file,
-        offsets: Offsets::of(&file.text),
-        problems,
-        stack: Vec::new(),
-        anchors: HashMap::new(),
-        nodes: 0,
-        root: None,
-    };
-    let documents = builder.run();
-    (documents, builder.problems)
+    let mut documents = Vec::new();
+    let mut from = Some(0);
+    let mut nodes = 0;
+    for _ in 0..MAX_ERRORS {
+        let Some(base) = from else { break };
+        let mut builder = Builder {
+            file,
+            offsets: Offsets::of(&file.text[base..]),
+            base,
+            problems: Vec::new(),
+            stack: Vec::new(),
+            anchors: HashMap::new(),
+            nodes,
+            root: None,
+        };
+        from = builder.run(&mut documents).and_then(|at| next_document(&file.text, base, at));
+        problems.append(&mut builder.problems);
+        nodes = builder.nodes;
+    }
+    (documents, problems)
+}
+
+/// The next `---` at the beginning of a line, from the line of `at` on but after `base`.
+fn next_document(text: &str, base: usize, at: usize) -> Option<usize> {
+    let at = text.floor_char_boundary(at.min(text.len()));
+    let line = text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let mut start = line.max(base);
+    loop {
+        let rest = &text[start..];
+        let marker =
+            rest.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\n', '\r']));
+        if marker && start > base {
+            return Some(start);
+        }
+        start += rest.find('\n')? + 1;
+    }
 }
 
 /// Places in bytes for the parser's places in characters.
@@ -112,10 +140,6 @@ impl Offsets {
             Offsets::Table(table) => table[character.min(table.len() - 1)],
         }
     }
-
-    fn span(&self, span: &Span) -> Range<usize> {
-        self.byte(span.start.index())..self.byte(span.end.index())
-    }
 }
 
 enum Frame {
@@ -129,6 +153,8 @@ struct Abort;
 struct Builder<'a> {
     file: &'a Arc<File>,
     offsets: Offsets,
+    /// Where the parser's text begins in the file.
+    base: usize,
     problems: Vec<Problem>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
@@ -137,33 +163,35 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn run(&mut self) -> Vec<Node> {
-        let mut documents = Vec::new();
-        let text = self.file.text.clone();
-        let mut parser = Parser::new_from_str(&text);
+    /// Reads documents until the end, or until an error of syntax: then it gives its place.
+    fn run(&mut self, documents: &mut Vec<Node>) -> Option<usize> {
+        let file = self.file;
+        let mut parser = Parser::new_from_str(&file.text[self.base..]);
         while let Some(next) = parser.next_event() {
-            let result = match next {
+            match next {
                 Ok((Event::StreamEnd, _)) => break,
                 Ok((Event::DocumentEnd, _)) => {
                     documents.extend(self.root.take().filter(|root| !root.is_null()));
                     self.anchors.clear();
-                    Ok(())
                 }
-                Ok((event, span)) => self.event(event, &span),
+                Ok((event, span)) => {
+                    let at = self.base + self.offsets.byte(span.start.index());
+                    if self.event(event, &span).is_err() {
+                        return Some(at);
+                    }
+                }
                 Err(error) => {
-                    let at = self.offsets.byte(error.marker().index());
-                    self.refuse(at..at + 1, format!("not YAML: {}", error.info()), None)
+                    let at = self.base + self.offsets.byte(error.marker().index());
+                    self.tell(at..at + 1, format!("not YAML: {}", error.info()), None);
+                    return Some(at);
                 }
-            };
-            if result.is_err() {
-                break;
             }
         }
-        documents
+        None
     }
 
     fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), Abort> {
-        let span = self.offsets.span(span);
+        let span = self.base + self.offsets.byte(span.start.index())..self.base + self.offsets.byte(span.end.index());
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.check_tag(tag.as_deref(), &span);
@@ -327,11 +355,12 @@ mod tests {
     }
 
     #[test]
-    fn documents_before_an_error_of_syntax_are_kept() {
-        let (nodes, problems) = parsed("a: 1\n---\nb: [1, 2\nc: 3\n");
-        assert_eq!(nodes.len(), 1);
-        assert_eq!(problems.len(), 1);
-        assert!(problems[0].contains("not YAML"), "{problems:?}");
+    fn documents_before_and_after_an_error_of_syntax_are_read() {
+        let (nodes, problems) = parsed("a: 1\n---\nb: [1, 2\nc: 3\n---\nd: ü\n---\ne: \"1\n--- # ü\nf: *x\n");
+        assert_eq!(nodes.iter().map(|node| node.span.start).collect::<Vec<_>>(), [0, 27]);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.contains("not YAML")), "{problems:?}");
+        assert!(problems[2].starts_with("f:10:4"), "{problems:?}");
     }
 
     #[test]
