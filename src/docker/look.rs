@@ -11,9 +11,7 @@ use bollard::{
         ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
         ContainerSummaryStateEnum, HealthStatusEnum,
     },
-    query_parameters::{
-        InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions, ListVolumesOptions,
-    },
+    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions, ListVolumesOptions},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -35,9 +33,11 @@ const AT_ONCE: usize = 4;
 /// Everything on an engine: three lists, and an inspection of each container that is ours.
 pub(super) async fn look(transport: &Transport, node: &Node, wanted: &BTreeSet<String>) -> Result<Engine, Trouble> {
     transport
-        .within(node, LIMIT, |client| async move {
-            see(&client, wanted).await.map_err(|error| trouble::of(node, &error))
-        })
+        .within(
+            node,
+            LIMIT,
+            |client| async move { see(&client, wanted).await.map_err(|error| trouble::of(node, &error)) },
+        )
         .await
 }
 
@@ -103,10 +103,7 @@ fn ours(id: String, inspected: &ContainerInspectResponse) -> ContainerSeen {
             HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => None,
         }),
         // The engine tells "never" as the year 1.
-        started_at: state
-            .started_at
-            .filter(|at| !at.starts_with("0001-"))
-            .and_then(|at| at.parse().ok()),
+        started_at: state.started_at.filter(|at| !at.starts_with("0001-")).and_then(|at| at.parse().ok()),
         last_words: None,
     }
 }

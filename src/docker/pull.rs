@@ -27,12 +27,7 @@ const HELLO: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_millis(500);
 
 /// Pulls until the image is there. The caller limits the whole; this limits the silence.
-pub(super) async fn pull(
-    transport: &Transport,
-    node: &Node,
-    image: &str,
-    progress: &Progress,
-) -> Result<(), Trouble> {
+pub(super) async fn pull(transport: &Transport, node: &Node, image: &str, progress: &Progress) -> Result<(), Trouble> {
     let client = transport.within(node, HELLO, |client| async { Ok(client) }).await?;
     let followed = follow(events(&client, image), node, image, progress).await;
     if followed.is_err() {

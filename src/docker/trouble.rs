@@ -69,10 +69,9 @@ fn broken(node: &Node, error: &Error) -> Trouble {
                 format!("no connection within {}s", CONNECT.as_secs()),
                 "check that the instance runs, that dockerd does not hang, and that the port is open to the controller",
             ),
-            Some(io::ErrorKind::ConnectionRefused) => (
-                "connection refused".to_owned(),
-                "check that dockerd runs and that the port is open to the controller",
-            ),
+            Some(io::ErrorKind::ConnectionRefused) => {
+                ("connection refused".to_owned(), "check that dockerd runs and that the port is open to the controller")
+            }
             _ => (root.to_lowercase(), "check that the instance is reachable and that dockerd speaks TLS on that port"),
         };
         return Trouble {
@@ -200,8 +199,7 @@ mod tests {
             let mut roots = RootCertStore::empty();
             roots.add(self.0.der().clone()).unwrap();
             let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
             let config = ServerConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .unwrap()
