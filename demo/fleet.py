@@ -1,5 +1,5 @@
-"""The AWS side as the demo meets it: the load balancer that a stack expects, and what LocalStack and the engines
-received."""
+"""The AWS side as the demo meets it: the load balancer that a stack expects, and what LocalStack and the
+engines received."""
 
 import csv
 import io
@@ -25,10 +25,14 @@ def ask(path: str, body: dict | None = None, method: str | None = None):
         return json.load(answer)
 
 
+def stacks(name: str) -> list[dict]:
+    return [s for s in boto3.client("opsworks").describe_stacks()["Stacks"] if s["Name"] == name]
+
+
 def clear(stack: str, balancer: str) -> bool:
     """Removes what an earlier run left, instances included. Tells whether there was anything."""
     ask("faults", method="DELETE")
-    found = [s for s in boto3.client("opsworks").describe_stacks()["Stacks"] if s["Name"] == stack]
+    found = stacks(stack)
     for one in found:
         ask("reset", {"stack": one["StackId"]})
     elb = boto3.client("elb")
@@ -75,13 +79,15 @@ class Balancer:
 class Ears:
     """What LocalStack and every engine of the fleet were asked for since a moment."""
 
-    def __init__(self):
-        self.logs = [i["engine_log"] for i in ask("instances") if i["engine_log"] and i["status"] == "online"]
+    def __init__(self, stack: str):
+        ids = {s["StackId"] for s in stacks(stack)}
+        self.region = boto3.client("opsworks").meta.region_name
+        self.logs = [i["engine_log"] for i in ask("instances") if i["stack"] in ids and i["engine_log"]]
         self.ends = {log: os.path.getsize(log) for log in self.logs}
         self.seq = ask("calls?since=999999999")["next"]
 
     def aws(self) -> list[dict]:
-        return ask(f"calls?since={self.seq}")["calls"]
+        return [c for c in ask(f"calls?since={self.seq}")["calls"] if c["region"] == self.region]
 
     def engines(self) -> list[tuple[str, str, str]]:
         """The log, the method and the path of every call. What a health check runs is the engine's own affair and
@@ -97,10 +103,10 @@ class Ears:
     def whole_look_at(self) -> float | None:
         """When the last read of a whole look at the fleet came in: every part of it was asked for."""
         calls = self.aws()
-        stacks = [c["time"] for c in calls if c["operation"] == "DescribeStacks"]
+        cloud = [c["time"] for c in calls if c["operation"] == "DescribeStacks"]
         balancers = [c["time"] for c in calls if c["service"] == "elb"]
         looked = {log for log, method, path in self.engines() if method == "GET" and "/containers/json" in path}
-        return max(stacks[0], balancers[0]) if stacks and balancers and looked == set(self.logs) else None
+        return max(cloud[0], balancers[0]) if cloud and balancers and looked == set(self.logs) else None
 
     def mutations(self) -> list[str]:
         aws = [f"{c['service']} {c['operation']}" for c in self.aws() if not c["operation"].startswith(READS)]

@@ -149,7 +149,7 @@ class Demo:
         self.wait_converged(revision, SWAPPED_WITHIN, follower, counter)
         took = time.monotonic() - began
         screen.line(f"  {took:6.1f} s  everything is as declared", "green")
-        self.ears = fleet.Ears()
+        self.ears = fleet.Ears(STACK)
         after = self.answer()
         self.keep_up(LOAD_AFTER, counter, "after the swap")
         while counter.requests() < REQUESTS_AT_LEAST * 1.05 and time.monotonic() - began < load.LONGEST - 30:
