@@ -46,11 +46,11 @@ def main() -> int:
     for sign in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, signal.default_int_handler)
     if "--clear" in sys.argv:
-        end_earlier_run()
+        clear("the demo's fleet")
         return 0
     running = None
     try:
-        end_earlier_run()
+        clear("the fleet of an earlier run")
         running = Demo()
         return running.play()
     except KeyboardInterrupt:
@@ -69,13 +69,13 @@ def main() -> int:
         return 1
 
 
-def end_earlier_run() -> None:
-    """Whatever is left of one, interrupted or not: its load, its controller, its fleet."""
+def clear(whose: str) -> None:
+    """Ends whatever is left of a run, interrupted or not: its load, its controller, its fleet."""
     load.stop_leftovers(DEMO)
     controller.stop_leftover(DEMO)
     began = time.monotonic()
     if fleet.clear(STACK, BALANCER):
-        screen.line(f"  {'the fleet of an earlier run, removed':<52}{time.monotonic() - began:6.1f} s")
+        screen.line(f"  {whose + ', removed':<52}{time.monotonic() - began:6.1f} s")
     for leftover in ("state", "stacks"):
         shutil.rmtree(DEMO / leftover, ignore_errors=True)
     (DEMO / "evenkeel.log").unlink(missing_ok=True)
