@@ -66,7 +66,7 @@ class Follower:
         for balancer, standing in instance["balancers"].items():
             if standing.split(":")[0] != before["balancers"].get(balancer, "").split(":")[0]:
                 good = standing == "in service"
-                self._say(f"{name}: {balancer} says: {standing}", "green" if good else "blue")
+                self._say(f"{name}: load balancer {balancer} says: {standing}", "green" if good else "blue")
 
     def _say(self, text: str, style: str | None = None) -> None:
         seconds = time.monotonic() - self.began
