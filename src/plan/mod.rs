@@ -9,6 +9,7 @@ pub mod collect;
 pub mod facts;
 pub mod fleet;
 pub mod forecast;
+pub mod imagine;
 pub mod node;
 pub mod render;
 pub mod rollout;
