@@ -73,9 +73,15 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.edit(from, &to.replace("\\n", "\n"));
         }
         "converge" => {
-            let rounds = trial.run(3000);
-            if rounds.is_none() {
-                let _ = writeln!(out, "  never comes to rest");
+            let mut rounds = 0;
+            while trial.round() {
+                rounds += 1;
+                let last = trial.log.last().cloned().unwrap_or_default();
+                if trial.log.iter().filter(|line| **line == last).count() > 4 {
+                    trial.log.push("and so on".into());
+                    break;
+                }
+                assert!(rounds < 3000, "never comes to rest: {:#?}", trial.log);
             }
             if rest != "quietly" {
                 for line in &trial.log {
