@@ -4,7 +4,8 @@
 //!
 //! The words of a script: `given NAME` (a manifest; the world has its load balancers and nothing else) · `edit A => B`
 //! (a new revision) · `converge` (prints what is done; `converge quietly`
-//! does not) · `until TEXT` (up to and with the action that holds the text) · `broken IMAGE HOW` ·
+//! does not) · `until TEXT` (up to and with the first action that
+//! begins so) · `broken IMAGE HOW` ·
 //! `mend IMAGE` · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
 //! · `container HOST/NAME STATE` · `foreign HOST/NAME` · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
@@ -100,7 +101,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 for action in &plan.actions {
                     if lanes.insert(action.lane()) {
                         trial.carry_out(action);
-                        if action.key().contains(rest) {
+                        if action.key().starts_with(rest) {
                             break 'rounds;
                         }
                     }

@@ -77,6 +77,21 @@ pub struct Look<'a> {
     pub going_back: bool,
 }
 
+impl Look<'_> {
+    /// True for another replica of the same container.
+    pub fn is_sibling(&self, other: &Look<'_>) -> bool {
+        self.slot.app.name == other.slot.app.name
+            && self.slot.container.name == other.slot.container.name
+            && self.slot.index != other.slot.index
+    }
+
+    /// True between the end of one container and the health of the next.
+    pub fn is_half_done(&self) -> bool {
+        let moving = matches!(self.need, Need::Do(EngineAction::Rename { .. }));
+        !self.up && (self.swapping || moving) && matches!(self.need, Need::Do(_) | Need::Wait { .. })
+    }
+}
+
 /// True when a container bears this stack's mark.
 pub fn is_ours(container: &ContainerSeen, stack: &str) -> bool {
     container.labels.get(label::STACK).is_some_and(|found| found == stack)
@@ -309,8 +324,12 @@ fn assess(
     }
     let where_and_why = match (failure, releases.pinned_by(place.hostname, &slot.name)) {
         (Some(failure), _) => Some(format!(
-            "{} of revision {} failed at {}/{}: {}",
-            slot.container.image, desired.revision, failure.hostname, failure.name, failure.words
+            "{} of revision {} failed at {}/{}{}",
+            slot.container.image,
+            desired.revision,
+            failure.hostname,
+            failure.name,
+            colon(&failure.words)
         )),
         (None, Some(keeper)) => Some(format!("{} waits: {keeper}, which is linked with it, had to go back", slot.name)),
         (None, None) => None,

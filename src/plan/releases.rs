@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     spec::Desired,
-    world::{Class, ContainerSeen, Engine, State},
+    world::{Class, ContainerSeen, Engine, Health, State},
 };
 
 /// A transient failure that has come back so often is no longer waited out while an older container could serve.
@@ -31,7 +31,7 @@ pub struct Failed {
     pub hostname: String,
     /// The container.
     pub name: String,
-    /// What was said.
+    /// What was said; empty where it is not known any more.
     pub words: String,
 }
 
@@ -83,10 +83,15 @@ impl Releases {
             && is_ours(container, &desired.stack.name)
             && let Some(release) = container.labels.get(label::RELEASE)
         {
-            let words = match (last_words(container), container.state) {
-                (words, _) if !words.is_empty() => words,
-                (_, State::Created) => "it could not be started".into(),
-                _ => "it did not become healthy, or did not stay up".into(),
+            let said = last_words(container);
+            let words = match container.state {
+                State::Created => "it could not be started".into(),
+                State::Exited { exit_code } if exit_code != 0 && said.is_empty() => {
+                    format!("it ended with exit code {exit_code}")
+                }
+                // It was well itself, and only had to go back with the others.
+                _ if container.health == Some(Health::Healthy) || said.is_empty() => String::new(),
+                _ => said,
             };
             self.note(release, hostname, slot, words);
         }
@@ -106,7 +111,10 @@ impl Releases {
 
     fn note(&mut self, release: &str, hostname: &str, slot: &Slot<'_>, words: String) {
         let failed = Failed { hostname: hostname.to_owned(), name: slot.name.clone(), words };
-        self.failed.entry(release.to_owned()).or_insert(failed);
+        let known = self.failed.entry(release.to_owned()).or_insert_with(|| failed.clone());
+        if known.words.is_empty() {
+            *known = failed;
+        }
     }
 
     /// The older container that this slot goes back to may be linked with one that is kept aside too: that one goes

@@ -49,26 +49,23 @@ struct View<'a> {
     standing: Standing,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     fn hostname(&self) -> &str {
         &self.instance.hostname
     }
 
-    /// The first slot that needs something and is not held up by itself. A replica is not taken away while another
-    /// of the same container is held up.
-    fn pending(&self) -> Option<&Look<'_>> {
-        let held_up = |look: &Look<'_>| {
-            self.looks.iter().any(|other| {
-                other.stalled
-                    && other.slot.app.name == look.slot.app.name
-                    && other.slot.container.name == look.slot.container.name
-            })
-        };
-        self.looks.iter().find(|look| match look.need {
+    /// The slots that need something and are not held up by themselves: what is half done first. A replica is not
+    /// taken away while another of the same container is held up.
+    fn pending(&self) -> impl Iterator<Item = &Look<'a>> {
+        let needy = |look: &&Look<'a>| match look.need {
             Need::Nothing | Need::Stuck(_) => false,
-            Need::Swap(_) => !held_up(look),
+            Need::Swap(_) => !self.looks.iter().any(|other| other.stalled && other.is_sibling(look)),
             Need::Do(_) | Need::Wait { .. } => !look.stalled,
-        })
+        };
+        let is_needy = move |name: &String| self.looks.iter().any(|look| look.slot.name == *name && needy(&look));
+        let first = move |look: &&Look<'a>| look.is_half_done() && !look.rendered.needs.iter().any(is_needy);
+        let rest = self.looks.iter().filter(needy).filter(move |look| !first(look));
+        self.looks.iter().filter(needy).filter(first).chain(rest)
     }
 
     /// Every container that serves traffic is up.
@@ -78,9 +75,8 @@ impl View<'_> {
 
     /// Something on it is on its way, or half done.
     fn is_in_hand(&self) -> bool {
-        let half_done = |look: &Look<'_>| look.stalled && look.serves && look.swapping && !look.up;
-        matches!(self.pending().map(|look| &look.need), Some(Need::Do(_) | Need::Wait { .. }))
-            || self.looks.iter().any(half_done)
+        matches!(self.pending().next().map(|look| &look.need), Some(Need::Do(_) | Need::Wait { .. }))
+            || self.looks.iter().any(Look::is_half_done)
     }
 }
 
@@ -130,8 +126,10 @@ fn standing(layer: &Layer, instance: &OwInstance, seen: &Observed) -> Standing {
 enum Permit {
     /// Now; the guard is checked again just before.
     Granted(Option<Guard>),
-    /// Not yet, or not at all; the plan says why.
+    /// Not yet; the plan says why.
     Withheld,
+    /// Not as things are, which need not hold up the containers after it; the plan says why.
+    Refused,
 }
 
 struct Desk<'a> {
@@ -301,16 +299,20 @@ impl Desk<'_> {
                 _ => {}
             }
         }
-        match view.pending().map(|look| (&look.need, look)) {
-            Some((Need::Do(what), _)) => attempt(plan, what.clone()),
-            Some((Need::Wait { on, until }, _)) => plan.hold(view.hostname(), on, *until),
-            Some((Need::Swap(what), look)) => {
-                if let Permit::Granted(guard) = self.permit(plan, views, at, look.serves, Some(look), taken) {
-                    attempt(plan, guarded(what.clone(), guard));
-                }
+        for look in view.pending() {
+            match &look.need {
+                Need::Do(what) => attempt(plan, what.clone()),
+                Need::Wait { on, until } => plan.hold(view.hostname(), on, *until),
+                Need::Swap(what) => match self.permit(plan, views, at, look.serves, Some(look), taken) {
+                    Permit::Granted(guard) => attempt(plan, guarded(what.clone(), guard)),
+                    Permit::Withheld => {}
+                    Permit::Refused => continue,
+                },
+                Need::Nothing | Need::Stuck(_) => continue,
             }
-            Some((Need::Nothing | Need::Stuck(_), _)) | None => self.clear_away(plan, views, at, taken),
+            return;
         }
+        self.clear_away(plan, views, at, taken);
     }
 
     /// Nothing is left to do but to put the instance back, and to remove what is left over.
@@ -468,7 +470,7 @@ impl Desk<'_> {
         }
         if matches!(view.standing, Standing::Unknown) {
             plan.hold(view.hostname(), "a clear answer from its load balancers", None);
-            return Permit::Withheld;
+            return Permit::Refused;
         }
         // An instance that is out already is finished first; only one that serves must fit the budget.
         let serving = match view.standing {
@@ -543,15 +545,7 @@ impl Desk<'_> {
         if look.slot.container.allow_downtime {
             return Permit::Granted(None);
         }
-        let siblings: Vec<&Look<'_>> = view
-            .looks
-            .iter()
-            .filter(|other| {
-                other.slot.app.name == look.slot.app.name
-                    && other.slot.container.name == look.slot.container.name
-                    && other.slot.index != look.slot.index
-            })
-            .collect();
+        let siblings: Vec<&Look<'_>> = view.looks.iter().filter(|other| other.is_sibling(look)).collect();
         if siblings.is_empty() {
             plan.condition(
                 Kind::Refused,
@@ -565,7 +559,7 @@ impl Desk<'_> {
                     self.rollout.min_in_service
                 ),
             );
-            return Permit::Withheld;
+            return Permit::Refused;
         }
         if let Some(down) = siblings.iter().find(|other| !other.up) {
             plan.hold(
@@ -573,7 +567,7 @@ impl Desk<'_> {
                 format!("{} to be healthy before {} is touched", down.slot.name, look.slot.name),
                 None,
             );
-            return Permit::Withheld;
+            return Permit::Refused;
         }
         // What sends the requests on inside the instance (a haproxy, say) needs a moment to see that they are up.
         let up_since = siblings.iter().filter_map(|other| self.facts.up_since.get(other.id.as_ref()?)).max();
