@@ -6,8 +6,9 @@
 //! (a new revision) · `converge` (prints what is done; `converge quietly`
 //! does not) · `until TEXT` (up to and with the first action that
 //! begins so) · `broken IMAGE HOW` ·
-//! `mend IMAGE` · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
+//! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
 //! · `container HOST/NAME STATE` · `foreign HOST/NAME` · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
+//! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
 
 mod trial;
@@ -16,7 +17,7 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
 
 use evenkeel::{
     plan::forecast::forecast,
-    world::{ContainerSeen, Health, State, Target},
+    world::{Class, ContainerSeen, Health, Seen, State, Target, Trouble},
 };
 use trial::{Broken, Trial};
 
@@ -127,6 +128,19 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         }
         "mend" => {
             trial.broken.remove(words[0]);
+        }
+        "joined" => trial.joined(rest),
+        "cloud" => {
+            let trouble = Trouble { class: Class::Transient, message: "OpsWorks does not answer".into() };
+            let cloud = &mut trial.world.seen.opsworks;
+            cloud.stack = Seen::Unknown(trouble.clone());
+            cloud.layers = Seen::Unknown(trouble.clone());
+            cloud.apps = Seen::Unknown(trouble.clone());
+            cloud.instances = Seen::Unknown(trouble.clone());
+            cloud.attached = Seen::Unknown(trouble);
+        }
+        "sent" => {
+            trial.facts.intents.insert(rest.into(), trial.world.now);
         }
         "crash" => trial.crash(),
         "unknown" => {

@@ -102,61 +102,60 @@ pub fn is_live(container: &ContainerSeen) -> bool {
     matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
 }
 
+/// One engine, with what has to be known to judge it.
+pub struct Scene<'a> {
+    /// What should be.
+    pub desired: &'a Desired,
+    /// Which instance it is.
+    pub place: Place<'a>,
+    /// What was seen on it.
+    pub engine: &'a Engine,
+    /// What failed anywhere.
+    pub releases: &'a Releases,
+    /// What is remembered.
+    pub facts: &'a Facts,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// Looks at every slot of one engine.
-pub fn looks<'a>(
-    desired: &Desired,
-    slots: &'a [Slot<'a>],
-    serving: &[bool],
-    place: Place<'_>,
-    engine: &Engine,
-    releases: &Releases,
-    facts: &Facts,
-    now: Timestamp,
-) -> Vec<Look<'a>> {
+pub fn looks<'a>(scene: &Scene<'_>, slots: &'a [Slot<'a>], serving: &[bool]) -> Vec<Look<'a>> {
+    let containers = &scene.engine.containers;
     slots
         .iter()
         .zip(serving)
         .map(|(slot, &serves)| {
-            let rendered = render(desired, slot, place, serves);
             let mut look = Look {
                 slot,
-                rendered,
+                rendered: render(scene.desired, slot, scene.place, serves),
                 serves,
                 need: Need::Nothing,
                 missing_image: None,
-                id: engine.containers.get(&slot.name).map(|container| container.id.clone()),
+                id: containers.get(&slot.name).map(|container| container.id.clone()),
                 up: false,
                 done: false,
                 stalled: false,
-                swapping: engine.containers.contains_key(&slot.old_name()),
+                swapping: containers.contains_key(&slot.old_name()),
                 going_back: false,
             };
-            assess(&mut look, desired, place, engine, releases, facts, now);
-            let failed = |key: String| facts.failures.get(&key);
-            look.stalled = match &look.need {
-                Need::Do(what) => {
-                    failed(format!("{}: {what}", place.hostname)).is_some_and(|failure| failure.retry_at > now)
-                }
-                Need::Wait { .. } => match &look.missing_image {
-                    Some(image) => failed(format!("{}: pull {image}", place.hostname)).is_some(),
-                    None => look.stalled,
-                },
-                _ => false,
-            };
+            assess(&mut look, scene);
+            look.stalled |= is_stalled(&look, scene);
             look
         })
         .collect()
 }
 
-fn assess(
-    look: &mut Look<'_>,
-    desired: &Desired,
-    place: Place<'_>,
-    engine: &Engine,
-    releases: &Releases,
-    facts: &Facts,
-    now: Timestamp,
-) {
+fn is_stalled(look: &Look<'_>, scene: &Scene<'_>) -> bool {
+    let failure = |what: String| scene.facts.failures.get(&format!("{}: {what}", scene.place.hostname));
+    match (&look.need, &look.missing_image) {
+        (Need::Do(what), _) => failure(what.to_string()).is_some_and(|failure| failure.retry_at > scene.now),
+        (Need::Wait { .. }, Some(image)) => failure(format!("pull {image}")).is_some(),
+        _ => false,
+    }
+}
+
+fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
+    let Scene { desired, place, engine, releases, facts, now } = *scene;
     let slot = look.slot;
     let stack = &desired.stack.name;
     let subject = format!("{}/{}", place.hostname, slot.name);

@@ -57,8 +57,13 @@ impl Releases {
                 releases.never_created(desired, slot, hostname, engine, facts);
             }
         }
+        if releases.failed.is_empty() {
+            return releases;
+        }
+        let declared: Vec<String> = slots.iter().map(|slot| release(desired, slot)).collect();
         for (hostname, engine) in engines {
-            while slots.iter().any(|slot| releases.drags(desired, slot, hostname, engine)) {}
+            while slots.iter().zip(&declared).any(|(slot, declared)| releases.drags(slot, declared, hostname, engine)) {
+            }
         }
         releases
     }
@@ -89,6 +94,7 @@ impl Releases {
                 State::Exited { exit_code } if exit_code != 0 && said.is_empty() => {
                     format!("it ended with exit code {exit_code}")
                 }
+                _ if container.health == Some(Health::Starting) => "it was not healthy in time".into(),
                 // It was well itself, and only had to go back with the others.
                 _ if container.health == Some(Health::Healthy) || said.is_empty() => String::new(),
                 _ => said,
@@ -119,15 +125,14 @@ impl Releases {
 
     /// The older container that this slot goes back to may be linked with one that is kept aside too: that one goes
     /// back first. True when that was not known yet.
-    fn drags(&mut self, desired: &Desired, slot: &Slot<'_>, hostname: &str, engine: &Engine) -> bool {
-        let declared = release(desired, slot);
-        let goes_back = self.failed.contains_key(&declared)
+    fn drags(&mut self, slot: &Slot<'_>, declared: &String, hostname: &str, engine: &Engine) -> bool {
+        let goes_back = self.failed.contains_key(declared)
             || self.is_dragged(hostname, &slot.name)
             || self.pinned_by(hostname, &slot.name).is_some();
         if !goes_back {
             return false;
         }
-        let not_declared = |container: &&ContainerSeen| container.labels.get(label::RELEASE) != Some(&declared);
+        let not_declared = |container: &&ContainerSeen| container.labels.get(label::RELEASE) != Some(declared);
         let goes_back_to = [slot.old_name(), slot.name.clone()]
             .into_iter()
             .filter_map(|name| engine.containers.get(&name))

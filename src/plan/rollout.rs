@@ -8,7 +8,7 @@ use super::{
     Facts, Plan,
     collect::{Leftover, leftovers},
     fleet,
-    node::{Look, Need, guarded, looks},
+    node::{Look, Need, Scene, guarded, looks},
     releases::Releases,
     render::Place,
     slot::{Slot, slots},
@@ -162,11 +162,11 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
             plan.unobservable(&format!("load balancer {}", balancer.name()), trouble);
         }
     }
-    let mut views = views(plan, desired, layer, &slots, &staying, seen, facts, now);
+    let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots), pulls: Vec::new() };
+    let mut views = desk.views(plan, desired, &slots, &staying);
     wait_for_failed_pulls(&mut views, facts);
     sweep(desired, layer, &mut views);
 
-    let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots), pulls: Vec::new() };
     for view in &views {
         desk.pull(plan, view);
     }
@@ -174,53 +174,6 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     for at in 0..views.len() {
         desk.instance(plan, &views, at, &mut taken);
     }
-}
-
-#[allow(clippy::too_many_arguments)]
-fn views<'a>(
-    plan: &mut Plan,
-    desired: &'a Desired,
-    layer: &Layer,
-    slots: &'a [Slot<'a>],
-    staying: &[&'a OwInstance],
-    seen: &'a Observed,
-    facts: &Facts,
-    now: Timestamp,
-) -> Vec<View<'a>> {
-    let engines: Vec<(&str, &Engine)> =
-        staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
-    let releases = Releases::read(desired, slots, &engines, facts);
-    plan.wanted.extend(releases.remembered.iter().cloned());
-    let serving = traffic::serving(slots);
-    let mut views = Vec::new();
-    for instance in staying {
-        let node = fleet::node(layer, instance);
-        let engine = match (&node, seen.engines.get(&instance.hostname)) {
-            (Some(_), Some(Seen::Known(engine))) => Some(engine),
-            (Some(_), Some(Seen::Unknown(trouble))) => {
-                plan.unobservable(&instance.hostname, trouble);
-                None
-            }
-            (Some(_), None) => {
-                plan.hold(&instance.hostname, "a first look at its engine", None);
-                None
-            }
-            (None, _) => None,
-        };
-        let public_ip = instance.public_ip.as_ref().or(instance.private_ip.as_ref()).map_or("", String::as_str);
-        let place = Place { hostname: &instance.hostname, public_ip };
-        let looks = engine
-            .map_or_else(Vec::new, |engine| looks(desired, slots, &serving, place, engine, &releases, facts, now));
-        views.push(View {
-            instance,
-            node,
-            engine,
-            looks,
-            leftovers: Vec::new(),
-            standing: standing(layer, instance, seen),
-        });
-    }
-    views
 }
 
 /// A container whose new image cannot be had on one instance is replaced on none.
@@ -266,7 +219,54 @@ fn sweep(desired: &Desired, layer: &Layer, views: &mut [View<'_>]) {
     }
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
+    fn views(
+        &self,
+        plan: &mut Plan,
+        desired: &'a Desired,
+        slots: &'a [Slot<'a>],
+        staying: &[&'a OwInstance],
+    ) -> Vec<View<'a>> {
+        let engines: Vec<(&str, &Engine)> = staying
+            .iter()
+            .filter_map(|i| Some((i.hostname.as_str(), self.seen.engines.get(&i.hostname)?.known()?)))
+            .collect();
+        let releases = Releases::read(desired, slots, &engines, self.facts);
+        plan.wanted.extend(releases.remembered.iter().cloned());
+        let serving = traffic::serving(slots);
+        let mut views = Vec::new();
+        for instance in staying {
+            let node = fleet::node(self.layer, instance);
+            let engine = match (&node, self.seen.engines.get(&instance.hostname)) {
+                (Some(_), Some(Seen::Known(engine))) => Some(engine),
+                (Some(_), Some(Seen::Unknown(trouble))) => {
+                    plan.unobservable(&instance.hostname, trouble);
+                    None
+                }
+                (Some(_), None) => {
+                    plan.hold(&instance.hostname, "a first look at its engine", None);
+                    None
+                }
+                (None, _) => None,
+            };
+            let public_ip = instance.public_ip.as_ref().or(instance.private_ip.as_ref()).map_or("", String::as_str);
+            let place = Place { hostname: &instance.hostname, public_ip };
+            let looks = engine.map_or_else(Vec::new, |engine| {
+                let (releases, facts, now) = (&releases, self.facts, self.now);
+                looks(&Scene { desired, place, engine, releases, facts, now }, slots, &serving)
+            });
+            views.push(View {
+                instance,
+                node,
+                engine,
+                looks,
+                leftovers: Vec::new(),
+                standing: standing(self.layer, instance, self.seen),
+            });
+        }
+        views
+    }
+
     /// Images first, on every instance: a drain never waits for a pull.
     fn pull(&mut self, plan: &mut Plan, view: &View<'_>) {
         let Some(node) = &view.node else { return };

@@ -10,7 +10,7 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction, Lane},
     plan::{Facts, Failure, Plan, imagine::World, plan},
-    spec::{Desired, File, validate},
+    spec::{Desired, File, stack::LoadBalancer, validate},
     world::{
         Balancer, Class, ContainerSeen, Engine, Health, Observed, OpsWorks, OwInstance, Seen, State, Target, Trouble,
     },
@@ -31,6 +31,7 @@ pub enum Broken {
     PullRefused,
 }
 
+#[derive(Clone)]
 pub struct Trial {
     pub manifest: String,
     pub desired: Desired,
@@ -39,6 +40,8 @@ pub struct Trial {
     pub broken: BTreeMap<String, Broken>,
     pub unknown: BTreeSet<String>,
     pub log: Vec<String>,
+    /// Balancers that every layer serves beside those in the manifest.
+    joined: Vec<String>,
     revision: u32,
 }
 
@@ -83,6 +86,7 @@ impl Trial {
             broken: BTreeMap::new(),
             unknown: BTreeSet::new(),
             log: Vec::new(),
+            joined: Vec::new(),
             revision: 1,
         }
     }
@@ -99,6 +103,21 @@ impl Trial {
         self.manifest = text.to_owned();
         self.desired = decode(&format!("r{}", self.revision), text);
         self.facts.failures.clear();
+        self.join();
+    }
+
+    /// One more balancer for every layer: OpsWorks itself attaches one only, so a manifest cannot say it yet.
+    pub fn joined(&mut self, name: &str) {
+        self.joined.push(name.to_owned());
+        let balancer = Balancer { draining: Some(60), targets: BTreeMap::new() };
+        self.world.seen.balancers.insert(name.to_owned(), Seen::Known(balancer));
+        self.join();
+    }
+
+    fn join(&mut self) {
+        for layer in &mut self.desired.stack.layers {
+            layer.load_balancers.extend(self.joined.iter().cloned().map(LoadBalancer::Classic));
+        }
     }
 
     pub fn crash(&mut self) {
@@ -198,11 +217,13 @@ impl Trial {
                         container.restarts += 1;
                         container.last_words = Some("cannot bind".into());
                     }
-                    Broken::ExitsAfter(seconds) => {
-                        if container.started_at.is_some_and(|at| now >= at + Duration::from_secs((*seconds).into())) {
-                            container.state = State::Exited { exit_code: 3 };
-                            container.last_words = Some("bye".into());
-                        }
+                    Broken::ExitsAfter(seconds)
+                        if container
+                            .started_at
+                            .is_some_and(|at| now >= at + Duration::from_secs((*seconds).into())) =>
+                    {
+                        container.state = State::Exited { exit_code: 3 };
+                        container.last_words = Some("bye".into());
                     }
                     _ => {}
                 }
