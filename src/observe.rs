@@ -47,8 +47,31 @@ pub struct Picture {
     ports: Ports,
     cloud: Option<(Instant, OpsWorks)>,
     balancers: Option<(Instant, BTreeMap<String, Seen<Balancer>>)>,
-    engines: BTreeMap<Node, (Instant, BTreeSet<String>, Seen<Engine>)>,
+    engines: BTreeMap<Node, EngineLook>,
 }
+
+/// One look at one engine.
+#[derive(Clone)]
+struct EngineLook {
+    at: Instant,
+    took: Duration,
+    images: BTreeSet<String>,
+    seen: Seen<Engine>,
+}
+
+impl EngineLook {
+    /// An engine that hangs is not waited for on every pass: others would have to wait with it.
+    fn is_fresh(&self, images: &BTreeSet<String>, age: Duration) -> bool {
+        let age = match self.seen {
+            Seen::Known(_) => age,
+            Seen::Unknown(_) => age.max(self.took * 2),
+        };
+        self.images == *images && self.at.elapsed() < age
+    }
+}
+
+/// How long an AWS answer that was none is left standing before it is asked for again.
+const AFTER_NO_ANSWER: Duration = Duration::from_secs(3);
 
 impl Picture {
     /// Nothing seen yet.
@@ -88,7 +111,7 @@ impl Picture {
         let fresh = |at: Instant, age: Duration| now.duration_since(at) < age;
         let cloud = async {
             match &self.cloud {
-                Some((at, seen)) if fresh(*at, ages.cloud) => (*at, seen.clone()),
+                Some((at, seen)) if fresh(*at, ages.cloud.max(patience(seen))) => (*at, seen.clone()),
                 _ => (Instant::now(), self.ports.cloud.look(stack).await),
             }
         };
@@ -110,23 +133,22 @@ impl Picture {
         self.engines.retain(|node, _| nodes.contains(node));
         let looks = nodes.iter().map(|node| {
             let images = images_for(desired, node);
-            let known = self.engines.get(node).filter(|(at, asked, _)| fresh(*at, ages.engines) && *asked == images);
-            let known = known.cloned();
+            let known = self.engines.get(node).filter(|look| look.is_fresh(&images, ages.engines)).cloned();
             let engines = &self.ports.engines;
             async move {
                 let found = match known {
                     Some(found) => found,
                     None => {
                         let at = Instant::now();
-                        let engine = engines.look(node, &images).await;
-                        (at, images, engine)
+                        let seen = engines.look(node, &images).await;
+                        EngineLook { at, took: at.elapsed(), images, seen }
                     }
                 };
                 (node.clone(), found)
             }
         });
         for (node, found) in futures_util::future::join_all(looks).await {
-            seen.engines.insert(node.hostname.clone(), found.2.clone());
+            seen.engines.insert(node.hostname.clone(), found.seen.clone());
             self.engines.insert(node, found);
         }
         seen
@@ -136,6 +158,10 @@ impl Picture {
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.engines.keys()
     }
+}
+
+fn patience(seen: &OpsWorks) -> Duration {
+    if seen.stack.known().is_some() && seen.instances.known().is_some() { Duration::ZERO } else { AFTER_NO_ANSWER }
 }
 
 /// The images that an instance's layer wants on it.

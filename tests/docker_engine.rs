@@ -12,7 +12,7 @@ use std::{
 };
 
 use evenkeel::{
-    action::{DataMount, EngineAction, Node, Run, StopHow},
+    action::{DataMount, EngineAction, Node, Port, Run, StopHow},
     docker::{Certs, Engines},
     ports::{Engines as _, Progress},
     spec::{HealthCheck, health::Probe},
@@ -234,13 +234,12 @@ async fn a_stop_sends_the_signal_it_is_told_and_gives_time() {
 #[tokio::test]
 async fn a_container_that_ends_at_once_leaves_its_last_words() {
     let corner = Corner::new("dying").await;
-    corner
-        .launch(&run("dying0", "echo first; for i in 1 2 3 4 5 6 7 8 9; do echo; done; echo no database >&2; exit 3"))
-        .await;
-    let seen = corner.until("dying0", |seen| seen.restarts > 1 && seen.last_words.is_some()).await;
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i; done; echo no database >&2; exit 3";
+    corner.launch(&run("dying0", script)).await;
+    let said = |seen: &ContainerSeen| seen.last_words.as_deref().is_some_and(|words| words.contains("no database"));
+    let seen = corner.until("dying0", |seen| seen.restarts > 1 && said(seen)).await;
     assert!(matches!(seen.state, State::Restarting { exit_code: 3 } | State::Running), "{seen:?}");
-    let words = seen.last_words.unwrap();
-    assert!(words.contains("no database") && !words.contains("first"), "{words}");
+    assert!(seen.last_words.is_some_and(|words| words.lines().count() <= 10));
 
     let lost = Run { entrypoint: Some(vec!["/no/such/program".into()]), ..run("dying1", "") };
     corner.create(&lost).await.unwrap();
@@ -306,7 +305,35 @@ async fn a_data_volume_outlives_its_container_and_is_not_filled_from_the_image()
     corner.launch(&reader).await;
     let seen = corner.until("data1", |seen| seen.last_words.is_some()).await;
     let words = seen.last_words.unwrap();
-    assert!(words.contains("hello = world from data0.docker1\nkept") && !words.contains("sh"), "{words}");
+    assert!(
+        words.contains("hello = world from data0.docker1\nkept") && !words.lines().any(|line| line == "sh"),
+        "{words}"
+    );
+    corner.clear().await;
+}
+
+#[tokio::test]
+async fn a_published_port_answers_and_links_and_shared_volumes_reach_the_other_container() {
+    let corner = Corner::new("share").await;
+    let port = Port { host_ip: None, host_port: None, container_port: 8080, protocol: "tcp".into() };
+    let server = Run {
+        ports: vec![Port { host_port: Some(28080), ..port }],
+        anonymous_volumes: vec!["/shared".into()],
+        ..run("share0", "echo here > /shared/word; exec httpd -f -p 8080 -h /shared")
+    };
+    corner.launch(&server).await;
+    let client = Run {
+        links: vec!["share0:web".into()],
+        volumes_from: vec!["share0:ro".into()],
+        ..run("share1", "sleep 1; cat /etc/hosts /shared/word; echo x > /shared/x; exit 4")
+    };
+    corner.launch(&client).await;
+    let seen = corner.until("share1", |seen| seen.last_words.is_some()).await;
+    let words = seen.last_words.unwrap();
+    assert!(words.contains("Read-only file system"), "{words}");
+    assert!(words.contains("web share0.docker1") && words.contains("\nhere"), "{words}");
+    let host = corner.node.endpoint.rsplit_once(':').unwrap().0;
+    tokio::net::TcpStream::connect((host, 28080)).await.unwrap();
     corner.clear().await;
 }
 

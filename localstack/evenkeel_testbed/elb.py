@@ -64,13 +64,8 @@ def create_load_balancer(region: str, request: dict) -> dict:
             },
             "_instances": {},
         }
+        registration.start(balancer)
         tables["balancers"][key(region, name)] = balancer
-    try:
-        _start(balancer)
-    except Exception:
-        with store.change() as tables:
-            tables["balancers"].pop(key(region, name), None)
-        raise
     return {"DNSName": balancer["DNSName"]}
 
 
@@ -101,8 +96,7 @@ def delete_load_balancer(region: str, request: dict) -> dict:
     """ "If the load balancer does not exist or has already been deleted, the call succeeds." """
     with store.change() as tables:
         balancer = tables["balancers"].pop(key(region, request["LoadBalancerName"]), None)
-    if balancer:
-        with haproxy.lock(balancer):
+        if balancer:
             haproxy.stop(balancer)
     return {}
 
@@ -120,7 +114,7 @@ def create_listeners(region: str, request: dict) -> dict:
                     f"A listener already exists for {balancer['Name']} with LoadBalancerPort "
                     f"{wanted['LoadBalancerPort']}, but with a different InstancePort, Protocol, or SSLCertificateId",
                 )
-    _start(balancer)
+        registration.start(balancer)
     return {}
 
 
@@ -129,7 +123,7 @@ def delete_listeners(region: str, request: dict) -> dict:
         balancer = registration.balancer(tables, region, request["LoadBalancerName"])
         gone = set(request["LoadBalancerPorts"])
         balancer["Listeners"] = [x for x in balancer["Listeners"] if x["LoadBalancerPort"] not in gone]
-    _start(balancer)
+        registration.start(balancer)
     return {}
 
 
@@ -151,7 +145,7 @@ def configure_health_check(region: str, request: dict) -> dict:
     with store.change() as tables:
         balancer = registration.balancer(tables, region, request["LoadBalancerName"])
         balancer["HealthCheck"] = dict(check)
-    _start(balancer)
+        registration.start(balancer)
     return {"HealthCheck": dict(check)}
 
 
@@ -174,7 +168,7 @@ def modify_attributes(region: str, request: dict) -> dict:
         attributes = balancer["Attributes"]
         for name, value in wanted.items():
             attributes[name] = {**attributes[name], **value} if isinstance(value, dict) else value
-    _start(balancer)
+        registration.start(balancer)
     return {"LoadBalancerName": balancer["Name"], "LoadBalancerAttributes": wanted}
 
 
@@ -259,11 +253,6 @@ def is_registered(region: str, name: str, instance_id: str) -> bool:
 
 register = registration.register
 deregister = registration.deregister
-
-
-def _start(balancer: dict) -> None:
-    with haproxy.lock(balancer):
-        registration.start(balancer)
 
 
 def _check_known(region: str, name: str, ids: list[str]) -> None:

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -249,14 +248,6 @@ def servers(balancer: dict) -> dict[int, dict]:
         else:
             entry["sessions"] += int(row["scur"] or 0)
     return found
-
-
-_locks: dict[str, threading.Lock] = {}
-
-
-def lock(balancer: dict) -> threading.Lock:
-    """Held while a process is started or replaced, or a slot changes."""
-    return _locks.setdefault(balancer["Address"], threading.Lock())
 
 
 def wait_ready(balancer: dict, seconds: float = 5) -> None:

@@ -54,7 +54,8 @@ def reset(stack_id: str | None) -> None:
             if a["StackId"] in gone
         ]
         names = attached if stack_id else list(tables["balancers"])
-        balancers = [b for b in (tables["balancers"].pop(name, None) for name in names) if b]
+        for balancer in [b for b in (tables["balancers"].pop(name, None) for name in names) if b]:
+            haproxy.stop(balancer)
         instances = [i for i in tables["instances"].values() if i["StackId"] in gone]
         owners = {i["Ec2InstanceId"]: i["InstanceId"] for i in instances if i.get("Ec2InstanceId")}
         if stack_id is None:
@@ -69,9 +70,6 @@ def reset(stack_id: str | None) -> None:
                     del tables[table][key]
             stacks.forget(tables, one)
             del tables["stacks"][one]
-    for balancer in balancers:
-        with haproxy.lock(balancer):
-            haproxy.stop(balancer)
     enders = [threading.Thread(target=_end, args=pair) for pair in owners.items()]
     for ender in enders:
         ender.start()
@@ -82,10 +80,9 @@ def reset(stack_id: str | None) -> None:
 
 
 def restart_balancers() -> None:
-    with store.read() as tables:
-        balancers = list(tables["balancers"].values())
-    for balancer in balancers:
-        with haproxy.lock(balancer), store.change():
+    """With new check intervals; a balancer whose configuration is the same stays as it is."""
+    with store.change() as tables:
+        for balancer in tables["balancers"].values():
             registration.start(balancer)
 
 

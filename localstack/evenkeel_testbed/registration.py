@@ -30,7 +30,7 @@ def balancer(tables: dict, region: str, name: str) -> dict:
 
 def start(record: dict) -> None:
     """Runs the balancer with its present configuration, and fills the slots of a fresh process. The caller holds
-    haproxy.lock."""
+    the store's lock, as everybody does who changes a slot: none may change between two processes."""
     override = setting("health_interval_override")
     if haproxy.up_to_date(record, override):
         return
@@ -113,7 +113,7 @@ def resume() -> None:
     with store.read() as tables:
         records = list(tables["balancers"].values())
     for record in records:
-        with haproxy.lock(record), store.change():
+        with store.change():
             try:
                 start(record)
             except RuntimeError:

@@ -271,6 +271,10 @@ def test_a_dead_engine_is_started_again(shop):
 
     until(answers)
     assert sh(*inside, "pgrep", "-xo", "dockerd").strip() != old
+    # An engine that was killed stops what ran before, and starts none of it again, `--restart always` or not.
+    assert engine(machine, "/containers/json") == []
+    sh(*inside, "docker", "start", "web")
+    until(lambda: shop.health() == [("InService", "N/A", "N/A")] * 2)
 
 
 def test_wrong_certificates_can_be_had(shop):

@@ -1,12 +1,6 @@
 //! `evenkeel apply`
 
-use std::{
-    collections::BTreeMap,
-    io::IsTerminal,
-    process::ExitCode,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
@@ -51,7 +45,6 @@ pub struct Args {
 /// News as lines, with what is waited for at the bottom of a terminal.
 struct Lines {
     bar: ProgressBar,
-    waiting: Mutex<BTreeMap<String, String>>,
     began: Instant,
 }
 
@@ -67,7 +60,7 @@ impl Lines {
         } else {
             ProgressBar::hidden()
         };
-        Lines { bar, waiting: Mutex::default(), began: Instant::now() }
+        Lines { bar, began: Instant::now() }
     }
 
     fn line(&self, stack: &str, text: &str) {
@@ -85,15 +78,12 @@ impl Reporter for Lines {
         match news {
             News::Started(_) => {}
             News::Progress(text) => self.bar.set_message(text.clone()),
-            News::Waiting(holds) => {
-                let text = holds.join("; ");
-                self.bar.set_message(text.clone());
-                let mut waiting = self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            News::Waiting { all, new } => {
+                self.bar.set_message(all.join("; "));
                 // A terminal shows it at the bottom, and only there.
-                if self.bar.is_hidden() && !text.is_empty() && waiting.get(stack) != Some(&text) {
-                    self.line(stack, &format!("  … {text}"));
+                if self.bar.is_hidden() {
+                    new.iter().for_each(|hold| self.line(stack, &format!("  … {hold}")));
                 }
-                waiting.insert(stack.to_owned(), text);
             }
             other => self.line(stack, &other.to_string()),
         }

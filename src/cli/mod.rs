@@ -15,7 +15,18 @@ use clap::{Parser, Subcommand};
 
 /// Keeps Docker apps running on a fleet of AWS instances, and swaps their containers without losing a request.
 #[derive(Debug, Parser)]
-#[command(name = "evenkeel", version, propagate_version = true, max_term_width = 110)]
+#[command(
+    name = "evenkeel",
+    version,
+    propagate_version = true,
+    max_term_width = 110,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  \
+        evenkeel validate deploy/examples/shop.yaml\n  \
+        evenkeel plan deploy/examples/shop.yaml\n  \
+        evenkeel run --source https://git.example.com/ops/stacks.git\n  \
+        evenkeel status --watch"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

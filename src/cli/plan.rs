@@ -61,15 +61,15 @@ struct StepLine<'a> {
 
 /// Looks, plans, prints.
 pub async fn run(args: Args) -> ExitCode {
-    let ports = match args.reach.ports() {
-        Ok(ports) => ports,
-        Err(error) => return fail(error),
-    };
     let revision = match args.reach.source(&args.source, &args.from, Duration::from_secs(30)) {
         Ok(mut source) => match load(&mut source).await {
             Ok(revision) => revision,
             Err(error) => return fail(error),
         },
+        Err(error) => return fail(error),
+    };
+    let ports = match args.reach.ports() {
+        Ok(ports) => ports,
         Err(error) => return fail(error),
     };
     let store = match Store::open_existing(&args.reach.state) {

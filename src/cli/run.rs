@@ -24,8 +24,8 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     evenkeel run --source https://git.example.com/ops/stacks.git --branch main --path production\n  \
     evenkeel run --source ./manifests --docker-certs ~/.docker/shop\n\n\
-    AWS credentials and region come from where the AWS tools look for them: the environment, the profile,\n\
-    the container's or the instance's role.")]
+    AWS credentials come from where the AWS tools look for them: the environment, the profile, the container's \
+    or the instance's role.")]
 pub struct Args {
     /// A directory (watched) or a git URL (polled) with the manifests.
     #[arg(long, value_name = "DIR|GIT-URL")]
@@ -49,8 +49,7 @@ impl Reporter for Log {
     fn news(&self, stack: &str, news: &News) {
         match news {
             News::Failed(..) | News::Condition(_) => tracing::warn!(stack, "{news}"),
-            News::Waiting(holds) if holds.is_empty() => {}
-            News::Waiting(_) => tracing::info!(stack, "waiting: {news}"),
+            News::Waiting { new, .. } => new.iter().for_each(|hold| tracing::info!(stack, "{hold}")),
             _ => tracing::info!(stack, "{news}"),
         }
     }

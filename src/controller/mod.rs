@@ -31,6 +31,9 @@ use report::Report;
 /// How long a controller that is asked to stop waits for the actions under way.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long a stack is left alone after a pass that panicked.
+const AFTER_A_PANIC: Duration = Duration::from_secs(10);
+
 /// Reconciles every stack of the manifests it was given last.
 pub struct Controller {
     ports: Ports,
@@ -122,8 +125,18 @@ impl Controller {
             let controller = self.clone();
             tokio::spawn(async move {
                 let conditions = lock(&controller.source_conditions).clone();
-                let (status, next) = stack.lock().await.pass(&conditions).await;
-                lock(&controller.statuses).insert(key.clone(), status);
+                // In a task of its own, so that a defect that panics costs one pass and not the stack.
+                let pass = tokio::spawn(async move { stack.lock().await.pass(&conditions).await });
+                let next = match pass.await {
+                    Ok((status, next)) => {
+                        lock(&controller.statuses).insert(key.clone(), status);
+                        next
+                    }
+                    Err(error) => {
+                        tracing::error!(stack = key, %error, "a pass ended badly; this is a defect, please report it");
+                        AFTER_A_PANIC
+                    }
+                };
                 controller.queue.add(&key, Instant::now() + next);
                 controller.queue.done(&key);
             });

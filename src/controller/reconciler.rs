@@ -386,7 +386,8 @@ impl Reconciler {
         }
         let waiting: Vec<String> = status.holds.iter().map(ToString::to_string).collect();
         if waiting != self.last.waiting {
-            self.tell(&News::Waiting(waiting.clone()));
+            let new = waiting.iter().filter(|hold| !self.last.waiting.contains(hold)).cloned().collect();
+            self.tell(&News::Waiting { all: waiting.clone(), new });
         }
         let was_converged = self
             .last

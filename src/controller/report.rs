@@ -16,7 +16,12 @@ pub enum News {
     /// How far a long action is.
     Progress(String),
     /// What is waited for has changed.
-    Waiting(Vec<String>),
+    Waiting {
+        /// Everything that is waited for now.
+        all: Vec<String>,
+        /// The part of it that was not waited for before.
+        new: Vec<String>,
+    },
     /// A condition came up.
     Condition(String),
     /// A condition is over.
@@ -31,7 +36,7 @@ impl News {
     /// The text for the event history; nothing for what is only of the moment.
     pub fn history(&self) -> Option<String> {
         match self {
-            News::Progress(_) | News::Waiting(_) | News::Started(_) => None,
+            News::Progress(_) | News::Waiting { .. } | News::Started(_) => None,
             other => Some(other.to_string()),
         }
     }
@@ -44,7 +49,7 @@ impl std::fmt::Display for News {
             News::Done(action, seconds) => write!(f, "{action}: done in {seconds:.1}s"),
             News::Failed(action, why) => write!(f, "{action}: failed: {why}"),
             News::Progress(text) => f.write_str(text),
-            News::Waiting(holds) => f.write_str(&holds.join("; ")),
+            News::Waiting { all, .. } => f.write_str(&all.join("; ")),
             News::Condition(text) => f.write_str(text),
             News::Cleared(text) => write!(f, "over: {text}"),
             News::Revision(revision) => write!(f, "revision {revision}"),

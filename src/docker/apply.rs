@@ -137,11 +137,11 @@ impl Call<'_> {
             let Some(there) = self.inspect(id).await? else { return Ok(()) };
             let own = there.config.and_then(|config| config.stop_signal).unwrap_or_else(|| "SIGTERM".to_owned());
             if bare(&own) != bare(&signal) {
-                if !there.state.is_some_and(|state| state.running == Some(true)) {
-                    return self.settle(self.client.docker.stop_container(id, Some(options)).await);
+                let running = there.state.is_some_and(|state| state.running == Some(true));
+                if running {
+                    self.ask_to_end(id, &signal, how.timeout).await?;
+                    options.t = Some(0);
                 }
-                self.ask_to_end(id, &signal, how.timeout).await?;
-                options.t = Some(0);
             }
         }
         self.settle(self.client.docker.stop_container(id, Some(options)).await)

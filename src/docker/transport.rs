@@ -24,12 +24,10 @@ use tower_service::Service;
 
 use super::{
     certs::{Certs, Pems},
-    trouble,
+    trouble::{self, CONNECT},
 };
 use crate::{action::Node, world::Trouble};
 
-/// How long a TCP connection together with its TLS handshake may take.
-pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How long bollard waits for the beginning of an answer. Every caller sets a tighter limit of its own.
 const ANSWER: Duration = Duration::from_secs(3600);
 /// How long an idle connection is kept; shorter than what a NAT or a firewall between forgets.
