@@ -27,12 +27,7 @@ pub fn evenkeel(arguments: &[&str]) -> Output {
 
 /// What a finished command said, for messages.
 pub fn words(output: &Output) -> String {
-    format!(
-        "{}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// `evenkeel run`, until it is killed or dropped.
@@ -89,10 +84,6 @@ impl Controller {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         format!("the controller's log ends:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
-    }
-
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// `evenkeel status --json`: one stack.
@@ -158,20 +149,14 @@ impl Status {
     pub fn conditions(&self, kind: &str) -> Vec<String> {
         let all = self.0["conditions"].as_array().into_iter().flatten();
         all.filter(|condition| condition["kind"] == kind)
-            .map(|condition| format!("{}: {}", condition["subject"].as_str().unwrap(), condition["message"].as_str().unwrap()))
+            .map(|condition| {
+                format!("{}: {}", condition["subject"].as_str().unwrap(), condition["message"].as_str().unwrap())
+            })
             .collect()
     }
 
     pub fn all_conditions(&self) -> Vec<String> {
         let all = self.0["conditions"].as_array().into_iter().flatten();
         all.map(ToString::to_string).collect()
-    }
-
-    pub fn mutations(&self) -> u64 {
-        self.0["mutations"].as_u64().unwrap()
-    }
-
-    pub fn hostnames(&self) -> Vec<&str> {
-        self.0["instances"].as_array().into_iter().flatten().filter_map(|i| i["hostname"].as_str()).collect()
     }
 }

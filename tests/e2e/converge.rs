@@ -43,7 +43,10 @@ fn everything_is_there(fleet: &Fleet) {
     let layers = fleet.layers();
     assert_eq!(layers.len(), 1, "{layers:#?}");
     let layer = &layers[0];
-    assert_eq!((&layer["Name"], &layer["Shortname"], &layer["Type"]), (&"Docker".into(), &"docker".into(), &"custom".into()));
+    assert_eq!(
+        (&layer["Name"], &layer["Shortname"], &layer["Type"]),
+        (&"Docker".into(), &"docker".into(), &"custom".into())
+    );
     assert_eq!(layer["CustomRecipes"]["Setup"][0], "docker::install");
     let volume = &layer["VolumeConfigurations"][0];
     assert_eq!((&volume["MountPoint"], &volume["Size"]), (&"/var/lib/docker".into(), &120.into()), "{layer:#}");
@@ -155,7 +158,9 @@ fn drained_before_the_stop(fleet: &Fleet, instance: &super::ground::Instance, si
                 && call["region"] == *fleet.region
                 && call["request"].to_string().contains(&instance.ec2_id)
         });
-        found.unwrap_or_else(|| panic!("{operation} of {} was never called", instance.hostname))["time"].as_f64().unwrap()
+        found.unwrap_or_else(|| panic!("{operation} of {} was never called", instance.hostname))["time"]
+            .as_f64()
+            .unwrap()
     };
     let (out, back) = (at("DeregisterInstancesFromLoadBalancer"), at("RegisterInstancesWithLoadBalancer"));
     let stops = instance.stops_after(out);

@@ -47,14 +47,6 @@ impl Ground {
         ground
     }
 
-    pub fn endpoint(&self) -> String {
-        format!("http://{}", self.host)
-    }
-
-    pub fn certs(&self) -> PathBuf {
-        self.env["EVENKEEL_DOCKER_CERT_PATH"].clone().into()
-    }
-
     /// The plug-in's own endpoints.
     pub fn control(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         self.try_control(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))

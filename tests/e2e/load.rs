@@ -94,7 +94,12 @@ impl Count {
             shown.join("\n  ")
         );
         assert!(self.sent >= at_least, "only {} requests were sent: too few to tell anything", self.sent);
-        eprintln!("{} requests, none failed, the slowest {:.2}s; {:?}", self.sent, self.slowest.as_secs_f64(), self.answers);
+        eprintln!(
+            "{} requests, none failed, the slowest {:.2}s; {:?}",
+            self.sent,
+            self.slowest.as_secs_f64(),
+            self.answers
+        );
     }
 }
 
@@ -173,9 +178,9 @@ impl Client {
         if self.keeps && !closing && length.is_some() {
             *connection = Some(stream);
         }
-        let version = serde_json::from_str::<serde_json::Value>(&body).ok().and_then(|body| {
-            body["version"].as_str().map(str::to_owned)
-        });
+        let version = serde_json::from_str::<serde_json::Value>(&body)
+            .ok()
+            .and_then(|body| body["version"].as_str().map(str::to_owned));
         Ok(version.unwrap_or_else(|| body.lines().next().unwrap_or("").chars().take(40).collect()))
     }
 }
