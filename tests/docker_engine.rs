@@ -354,6 +354,9 @@ async fn health_is_seen_with_what_the_check_said() {
     {
         let seen = corner.until(name, |seen| seen.health == Some(Health::Unhealthy)).await;
         assert!(seen.last_words.as_deref().is_some_and(|words| words.contains(said)), "{seen:?}");
+        corner.stop(&seen.id, None, 1).await.unwrap();
+        let stopped = corner.container(name).await;
+        assert!(stopped.last_words.as_deref().is_some_and(|words| words.contains(said)), "{stopped:?}");
     }
     corner.clear().await;
 }
