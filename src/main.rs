@@ -1,6 +1,9 @@
 //! Wiring only.
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal, stderr},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use evenkeel::cli::{self, Cli};
@@ -14,7 +17,8 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_env("EVENKEEL_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,evenkeel=info")),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
         .with_target(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();

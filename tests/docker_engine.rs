@@ -1,13 +1,19 @@
-//! The adapter against a real Docker engine. `cargo test --features e2e --test docker_engine` needs:
+//! The adapter against a real Docker engine: an instance of the proving ground, which these tests start for themselves
+//! (`localstack/up` first, then `cargo test --features e2e --test docker_engine`). Another engine can be named:
 //!
 //! - `EVENKEEL_TEST_ENGINE`: `address:port` of an engine that listens with `--tlsverify`;
 //! - `EVENKEEL_DOCKER_CERT_PATH`: a directory with `ca.pem`, `cert.pem` and `key.pem` for it;
 //! - `EVENKEEL_TEST_IMAGE`: an image on that engine with BusyBox in it; `busybox:latest` if left out.
 
+#[allow(dead_code)]
+#[path = "e2e/ground.rs"]
+mod ground;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, Mutex, Weak},
     time::{Duration, Instant},
 };
 
@@ -18,14 +24,90 @@ use evenkeel::{
     spec::{HealthCheck, health::Probe},
     world::{Class, ContainerSeen, Engine, Health, Seen, State, Trouble},
 };
+use ground::{GROUND, Instance};
+use serde_json::json;
 use tokio::sync::mpsc;
 
-fn needed(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| panic!("set {name}: see the top of tests/docker_engine.rs"))
+/// The engine that all tests share; an instance that was started for them goes with the last of them.
+struct Shared {
+    endpoint: String,
+    certs: PathBuf,
+    image: String,
+    stack: Option<String>,
+}
+
+impl Shared {
+    fn get() -> Arc<Shared> {
+        static SHARED: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(shared) = shared.upgrade() {
+            return shared;
+        }
+        let new = Arc::new(Shared::named().unwrap_or_else(Shared::started));
+        *shared = Arc::downgrade(&new);
+        new
+    }
+
+    fn named() -> Option<Shared> {
+        let certs = || env::var("EVENKEEL_DOCKER_CERT_PATH").expect("EVENKEEL_DOCKER_CERT_PATH goes with the engine");
+        Some(Shared {
+            endpoint: env::var("EVENKEEL_TEST_ENGINE").ok()?,
+            certs: certs().into(),
+            image: env::var("EVENKEEL_TEST_IMAGE").unwrap_or_else(|_| "busybox:latest".into()),
+            stack: None,
+        })
+    }
+
+    fn started() -> Shared {
+        const REGION: &str = "us-west-1";
+        const IMAGE: &str = "registry.example.com/shop/busybox:1.0";
+        let made = |operation: &str, request: serde_json::Value, id: &str| {
+            GROUND.opsworks(REGION, operation, request)[id].as_str().expect("an id").to_owned()
+        };
+        let stack = json!({
+            "Name": "docker-engine", "Region": REGION, "DefaultRootDeviceType": "ebs",
+            "ServiceRoleArn": "arn:aws:iam::123456789012:role/aws-opsworks-service-role",
+            "DefaultInstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/aws-opsworks-ec2-role",
+        });
+        let stack = made("CreateStack", stack, "StackId");
+        let layer = json!({"StackId": stack, "Type": "custom", "Name": "Docker", "Shortname": "docker"});
+        let layer = made("CreateLayer", layer, "LayerId");
+        let instance = json!({"StackId": stack, "LayerIds": [layer], "InstanceType": "t3.small"});
+        let instance = made("CreateInstance", instance, "InstanceId");
+        GROUND.opsworks(REGION, "StartInstance", json!({"InstanceId": instance}));
+        let begun = Instant::now();
+        let record = loop {
+            let answer = GROUND.opsworks(REGION, "DescribeInstances", json!({"InstanceIds": [instance]}));
+            let record = answer["Instances"][0].clone();
+            if record["Status"] == "online" {
+                break record;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "the instance is not online: {record:#}");
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        let all = GROUND.control("GET", "instances", None);
+        let seen = all.as_array().and_then(|all| all.iter().find(|seen| seen["instance_id"] == *instance));
+        Instance::read(seen.expect("the instance")).expect("its container").docker(&["pull", "-q", IMAGE]);
+        let endpoint = format!("{}:2376", record["PrivateIp"].as_str().expect("its address"));
+        Shared {
+            endpoint,
+            certs: GROUND.env["EVENKEEL_DOCKER_CERT_PATH"].clone().into(),
+            image: IMAGE.into(),
+            stack: Some(stack),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(stack) = &self.stack {
+            let _ = GROUND.try_control("POST", "reset", Some(json!({"stack": stack})));
+        }
+    }
 }
 
 fn image() -> String {
-    env::var("EVENKEEL_TEST_IMAGE").unwrap_or_else(|_| "busybox:latest".into())
+    Shared::get().image.clone()
 }
 
 /// One test's corner of the engine: its containers' names begin with a word of its own.
@@ -33,14 +115,16 @@ struct Corner {
     engines: Engines,
     node: Node,
     word: &'static str,
+    _shared: Arc<Shared>,
 }
 
 impl Corner {
     /// Begins with nothing of an earlier run left over.
     async fn new(word: &'static str) -> Corner {
-        let engines = Engines::new(Certs { dir: needed("EVENKEEL_DOCKER_CERT_PATH").into() }).unwrap();
-        let node = Node { hostname: "docker1".into(), endpoint: needed("EVENKEEL_TEST_ENGINE") };
-        let corner = Corner { engines, node, word };
+        let shared = Shared::get();
+        let engines = Engines::new(Certs { dir: shared.certs.clone() }).unwrap();
+        let node = Node { hostname: "docker1".into(), endpoint: shared.endpoint.clone() };
+        let corner = Corner { engines, node, word, _shared: shared };
         corner.clear().await;
         corner
     }
@@ -270,6 +354,9 @@ async fn health_is_seen_with_what_the_check_said() {
     {
         let seen = corner.until(name, |seen| seen.health == Some(Health::Unhealthy)).await;
         assert!(seen.last_words.as_deref().is_some_and(|words| words.contains(said)), "{seen:?}");
+        corner.stop(&seen.id, None, 1).await.unwrap();
+        let stopped = corner.container(name).await;
+        assert!(stopped.last_words.as_deref().is_some_and(|words| words.contains(said)), "{stopped:?}");
     }
     corner.clear().await;
 }

@@ -30,8 +30,8 @@ def render(balancer: dict, interval_override: float | None, addresses: dict[int,
     check = balancer["HealthCheck"]
     protocol, port, path = parse_target(check["Target"])
     interval = round(1000 * (interval_override or check["Interval"]))
-    # A check must be over before the next one begins.
-    timeout = min(round(1000 * check["Timeout"]), interval)
+    # The interval may be shortened for tests; what a target is given to answer in is not: a busy machine is no sick one.
+    timeout = round(1000 * check["Timeout"])
     lines = [
         "global",
         f"    stats socket {files.socket} mode 600 level admin expose-fd listeners",

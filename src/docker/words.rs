@@ -29,13 +29,20 @@ pub(super) async fn last(
     let words = match seen.state {
         State::Created => state.error.clone().unwrap_or_default(),
         State::Restarting { .. } | State::Dead => log(client, seen, state).await,
-        State::Exited { exit_code } if exit_code != 0 => log(client, seen, state).await,
+        // One that was stopped because its check failed must not take the reason with it.
+        State::Exited { exit_code } => {
+            let mut words = failed_check(state).unwrap_or_default();
+            if exit_code != 0 {
+                words = format!("{}\n{words}", log(client, seen, state).await.trim_end());
+            }
+            words
+        }
         State::Running => match health(seen, state) {
             Some(words) => words,
             None if seen.restarts > 0 && fresh(seen) => log(client, seen, state).await,
             None => return None,
         },
-        State::Exited { .. } | State::Paused => return None,
+        State::Paused => return None,
     };
     Some(end(words.trim(), TOLD).to_owned()).filter(|words| !words.is_empty())
 }
@@ -47,12 +54,21 @@ fn fresh(seen: &ContainerSeen) -> bool {
 
 /// What the health check said when it last failed, unless all is well.
 fn health(seen: &ContainerSeen, state: &ContainerState) -> Option<String> {
-    let health = state.health.as_ref()?;
-    let failing = health.failing_streak.unwrap_or_default() > 0;
-    if seen.health != Some(Health::Unhealthy) && !(seen.health == Some(Health::Starting) && failing) {
-        return None;
+    match seen.health? {
+        Health::Healthy => None,
+        Health::Starting => failed_check(state),
+        Health::Unhealthy => check(state),
     }
-    let last = health.log.as_ref()?.last()?;
+}
+
+/// What the health check said, if the last one failed. The engine calls any container that ended unhealthy.
+fn failed_check(state: &ContainerState) -> Option<String> {
+    state.health.as_ref()?.failing_streak.filter(|streak| *streak > 0)?;
+    check(state)
+}
+
+fn check(state: &ContainerState) -> Option<String> {
+    let last = state.health.as_ref()?.log.as_ref()?.last()?;
     let output = last.output.as_deref().unwrap_or_default().trim();
     let code = last.exit_code.unwrap_or_default();
     Some(match output {

@@ -1,0 +1,195 @@
+//! What one test has for itself: a stack's name, a region, a balancer, a git repository; cleared away at the end.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{sync::RwLockReadGuard, time::Instant};
+
+use super::{
+    controller::Controller,
+    ground::{GROUND, Instance, TURN, run},
+};
+
+/// Uses the proving ground beside the other tests.
+pub async fn beside_others() -> RwLockReadGuard<'static, ()> {
+    TURN.read().await
+}
+
+/// See the module.
+pub struct Fleet {
+    pub name: String,
+    pub region: String,
+    dir: tempfile::TempDir,
+}
+
+impl Fleet {
+    /// A balancer that listens on port 80 and drains, an empty repository, and nothing of an earlier run.
+    pub fn new(name: &str, region: &str) -> Fleet {
+        let fleet = Fleet { name: name.into(), region: region.into(), dir: tempfile::tempdir().unwrap() };
+        fleet.clear();
+        let zone = format!("{region}a");
+        let steps: [(&str, &[(&str, &str)]); 3] = [
+            (
+                "CreateLoadBalancer",
+                &[
+                    ("AvailabilityZones.member.1", &zone),
+                    ("Listeners.member.1.Protocol", "HTTP"),
+                    ("Listeners.member.1.LoadBalancerPort", "80"),
+                    ("Listeners.member.1.InstanceProtocol", "HTTP"),
+                    ("Listeners.member.1.InstancePort", "80"),
+                ],
+            ),
+            (
+                "ConfigureHealthCheck",
+                &[
+                    ("HealthCheck.Target", "HTTP:80/"),
+                    ("HealthCheck.Interval", "5"),
+                    ("HealthCheck.Timeout", "2"),
+                    ("HealthCheck.UnhealthyThreshold", "2"),
+                    ("HealthCheck.HealthyThreshold", "2"),
+                ],
+            ),
+            (
+                "ModifyLoadBalancerAttributes",
+                &[
+                    ("LoadBalancerAttributes.ConnectionDraining.Enabled", "true"),
+                    ("LoadBalancerAttributes.ConnectionDraining.Timeout", "20"),
+                ],
+            ),
+        ];
+        for (operation, arguments) in steps {
+            let arguments = [&[("LoadBalancerName", name)], arguments].concat();
+            GROUND.elb(region, operation, &arguments).unwrap_or_else(|error| panic!("{operation}: {error}"));
+        }
+        fs::create_dir(fleet.repository()).unwrap();
+        fleet.git(&["init", "-q", "-b", "main"]);
+        fleet
+    }
+
+    fn clear(&self) {
+        let stacks = GROUND.try_opsworks(&self.region, "DescribeStacks", json!({})).unwrap_or_default();
+        for stack in stacks["Stacks"].as_array().into_iter().flatten().filter(|stack| stack["Name"] == *self.name) {
+            let _ = GROUND.try_control("POST", "reset", Some(json!({"stack": stack["StackId"]})));
+        }
+        let _ = GROUND.elb(&self.region, "DeleteLoadBalancer", &[("LoadBalancerName", &self.name)]);
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    pub fn repository(&self) -> PathBuf {
+        self.dir.path().join("manifests")
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let repository = self.repository();
+        let who = ["-c", "user.name=Ops", "-c", "user.email=ops@example.com", "-c", "commit.gpgsign=false"];
+        run("git", &[&["-C", repository.to_str().unwrap()], &who[..], arguments].concat())
+    }
+
+    /// Commits the text as the stack's manifest; the revision as Evenkeel calls it.
+    pub fn commit(&self, text: &str) -> String {
+        self.commit_file("stack.yaml", text)
+    }
+
+    pub fn commit_file(&self, name: &str, text: &str) -> String {
+        fs::write(self.repository().join(name), text).unwrap();
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "-m", "A change"]);
+        self.git(&["rev-parse", "--short=12", "HEAD"]).trim().to_owned()
+    }
+
+    /// `evenkeel run` on the repository.
+    pub fn start(&self, options: &[&str]) -> Controller {
+        let source = format!("git+file://{}", self.repository().display());
+        Controller::start(&source, &self.dir(), options)
+    }
+
+    /// One call of OpsWorks' API, as anybody with a console could make it.
+    pub fn opsworks(&self, operation: &str, request: Value) -> Value {
+        GROUND.opsworks(&self.region, operation, request)
+    }
+
+    /// The stacks of this name.
+    pub fn stacks(&self) -> Vec<Value> {
+        let all = self.opsworks("DescribeStacks", json!({}));
+        all["Stacks"].as_array().unwrap().iter().filter(|stack| stack["Name"] == *self.name).cloned().collect()
+    }
+
+    pub fn stack_id(&self) -> String {
+        let stacks = self.stacks();
+        assert_eq!(stacks.len(), 1, "{stacks:#?}");
+        stacks[0]["StackId"].as_str().unwrap().to_owned()
+    }
+
+    /// What `operation` tells of the stack: its layers, apps or instances.
+    pub fn described(&self, operation: &str, kind: &str) -> Vec<Value> {
+        let answer = self.opsworks(operation, json!({"StackId": self.stack_id()}));
+        answer[kind].as_array().unwrap().clone()
+    }
+
+    pub fn layers(&self) -> Vec<Value> {
+        self.described("DescribeLayers", "Layers")
+    }
+
+    pub fn apps(&self) -> Vec<Value> {
+        self.described("DescribeApps", "Apps")
+    }
+
+    pub fn instance_records(&self) -> Vec<Value> {
+        self.described("DescribeInstances", "Instances")
+    }
+
+    /// The running instances, by hostname.
+    pub fn instances(&self) -> BTreeMap<String, Instance> {
+        let id = self.stack_id();
+        let all = GROUND.control("GET", "instances", None);
+        let ours = all.as_array().unwrap().iter().filter(|seen| seen["stack"] == *id);
+        ours.filter_map(Instance::read).map(|instance| (instance.hostname.clone(), instance)).collect()
+    }
+
+    pub fn instance(&self, hostname: &str) -> Instance {
+        self.instances().remove(hostname).unwrap_or_else(|| panic!("no instance {hostname}"))
+    }
+
+    fn balancer(&self) -> Value {
+        let all = GROUND.control("GET", "loadbalancers", None);
+        let mut all = all.as_array().unwrap().iter();
+        let found = all.find(|b| b["name"] == *self.name && b["region"] == *self.region);
+        found.expect("the balancer").clone()
+    }
+
+    /// Where the balancer listens.
+    pub fn address(&self) -> String {
+        format!("{}:80", self.balancer()["address"].as_str().unwrap())
+    }
+
+    /// The EC2 ids that the balancer sends requests to.
+    pub fn in_service(&self) -> Vec<String> {
+        let balancer = self.balancer();
+        let servers = balancer["servers"].as_array().unwrap().iter();
+        let up = servers.filter(|server| server["state"] == "registered" && server["status"] == "UP");
+        up.map(|server| server["ec2_instance_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn assert_in_service(&self, count: usize) {
+        let balancer = self.balancer();
+        assert_eq!(self.in_service().len(), count, "{balancer:#}");
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Waits, bounded, until something is so.
+pub async fn until(what: &str, limit: u64, mut good: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !good() {
+        assert!(began.elapsed() < Duration::from_secs(limit), "after {limit}s it is not so: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

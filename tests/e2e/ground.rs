@@ -1,0 +1,243 @@
+//! The proving ground as the tests see it: the plug-in's endpoints, the instances and what their engines were asked.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::Command,
+    sync::LazyLock,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+/// The one proving ground of this test run.
+pub static GROUND: LazyLock<Ground> = LazyLock::new(Ground::find);
+
+/// Who uses the proving ground: every test shares it but the one that takes LocalStack away.
+pub static TURN: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
+pub struct Ground {
+    host: String,
+    pub state: PathBuf,
+    /// What the programs under test are given.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Ground {
+    fn find() -> Ground {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let state = env::var_os("EVENKEEL_TESTBED").map_or_else(|| root.join(".testbed"), PathBuf::from);
+        let text = fs::read_to_string(state.join("env"))
+            .unwrap_or_else(|error| panic!("{}: {error}; run localstack/up first", state.join("env").display()));
+        let env: BTreeMap<String, String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .collect();
+        let host = env["AWS_ENDPOINT_URL"].trim_start_matches("http://").to_owned();
+        let ground = Ground { host, state, env };
+        // Set once for the whole run: setting it starts the balancers again.
+        let fast = json!(0.3);
+        if ground.control("GET", "config", None)["health_interval_override"] != fast {
+            ground.control("POST", "config", Some(json!({"health_interval_override": fast})));
+        }
+        ground
+    }
+
+    /// The plug-in's own endpoints.
+    pub fn control(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        self.try_control(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    pub fn try_control(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        json_of(&self.http(method, &format!("/_evenkeel/{path}"), &[], &body)?)
+    }
+
+    /// One call of OpsWorks' API, as anybody with a console could make it.
+    pub fn opsworks(&self, region: &str, operation: &str, request: Value) -> Value {
+        self.try_opsworks(region, operation, request).unwrap_or_else(|error| panic!("{operation}: {error}"))
+    }
+
+    pub fn try_opsworks(&self, region: &str, operation: &str, request: Value) -> Result<Value, String> {
+        let target = format!("OpsWorks_20130218.{operation}");
+        let who = format!(
+            "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/opsworks/aws4_request, SignedHeaders=host, Signature=x"
+        );
+        let headers =
+            [("X-Amz-Target", &*target), ("Authorization", &*who), ("Content-Type", "application/x-amz-json-1.1")];
+        json_of(&self.http("POST", "/", &headers, &request.to_string())?)
+    }
+
+    /// One call of the classic load balancers' API; the answer is XML.
+    pub fn elb(&self, region: &str, operation: &str, request: &[(&str, &str)]) -> Result<String, String> {
+        let who = format!(
+            "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/elasticloadbalancing/aws4_request, \
+             SignedHeaders=host, Signature=x"
+        );
+        let headers = [("Authorization", &*who), ("Content-Type", "application/x-www-form-urlencoded")];
+        let mut body = format!("Action={operation}&Version=2012-06-01");
+        for (name, value) in request {
+            body.push_str(&format!("&{name}={}", value.replace('/', "%2F").replace(':', "%3A")));
+        }
+        self.http("POST", "/", &headers, &body)
+    }
+
+    fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let mut stream = TcpStream::connect(&self.host).map_err(text)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(text)?;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.host);
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(request.as_bytes()).map_err(text)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(text)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
+        if !head.starts_with("HTTP/1.1 200") {
+            return Err(answer);
+        }
+        Ok(body.trim().to_owned())
+    }
+
+    /// The number of the last call that LocalStack received.
+    pub fn last_call(&self) -> u64 {
+        self.control("GET", &format!("calls?since={}", u64::MAX / 2), None)["next"].as_u64().unwrap()
+    }
+
+    /// The calls that LocalStack received in a region after the one of that number: operation and request.
+    pub fn calls(&self, region: &str, since: u64) -> Vec<(String, Value)> {
+        let calls = self.control("GET", &format!("calls?since={since}"), None);
+        let calls = calls["calls"].as_array().expect("calls").iter();
+        calls
+            .filter(|call| call["region"] == region)
+            .map(|call| (call["operation"].as_str().unwrap().to_owned(), call["request"].clone()))
+            .collect()
+    }
+
+    pub fn fault(&self, fault: Value) -> Fault {
+        let id = self.control("POST", "faults", Some(fault))["id"].as_u64().expect("the fault's id");
+        Fault(id)
+    }
+}
+
+fn json_of(text: &str) -> Result<Value, String> {
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))
+}
+
+/// A fault that lasts as long as this value.
+pub struct Fault(u64);
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        // It may have ended by itself, and LocalStack may be away.
+        let _ = GROUND.try_control("DELETE", &format!("faults/{}", self.0), None);
+    }
+}
+
+/// True for an AWS call that changes something.
+pub fn is_mutation(operation: &str) -> bool {
+    !["Describe", "List", "Get"].iter().any(|reading| operation.starts_with(reading))
+}
+
+/// One instance: a real Docker engine in a container of its own.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    pub id: String,
+    pub ec2_id: String,
+    pub hostname: String,
+    /// The container on this machine that is the instance.
+    pub container: String,
+    engine_log: PathBuf,
+}
+
+impl Instance {
+    pub fn read(seen: &Value) -> Option<Instance> {
+        let text = |key: &str| seen[key].as_str().map(str::to_owned);
+        Some(Instance {
+            id: text("instance_id")?,
+            ec2_id: text("ec2_instance_id")?,
+            hostname: text("hostname")?,
+            container: text("container")?,
+            engine_log: text("engine_log")?.into(),
+        })
+    }
+
+    /// Runs a command inside the instance.
+    pub fn run(&self, command: &[&str]) -> String {
+        run("docker", &[&["exec", &self.container], command].concat())
+    }
+
+    /// `docker` on the instance's engine.
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        self.run(&[&["docker"], arguments].concat())
+    }
+
+    /// Its containers: name → image, state and id.
+    pub fn containers(&self) -> BTreeMap<String, Container> {
+        let format = "{{.Names}}\t{{.Image}}\t{{.State}}\t{{.ID}}";
+        self.docker(&["ps", "-a", "--no-trunc", "--format", format])
+            .lines()
+            .map(|line| {
+                let [name, image, state, id] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+                // A container that others are linked with has their names for it too: app0/redis,redis0.
+                let name = name.split(',').find(|name| !name.contains('/')).unwrap_or(name);
+                (name.to_owned(), Container { image: image.to_owned(), state: state.to_owned(), id: id.to_owned() })
+            })
+            .collect()
+    }
+
+    /// How long the engine's log is now.
+    pub fn log_mark(&self) -> u64 {
+        fs::metadata(&self.engine_log).map(|found| found.len()).unwrap_or(0)
+    }
+
+    /// When the engine was asked to stop a container after that second since 1970.
+    pub fn stops_after(&self, second: f64) -> Vec<f64> {
+        let text = fs::read_to_string(&self.engine_log).unwrap_or_default();
+        text.lines()
+            .filter(|line| line.contains("msg=\"Calling POST") && line.contains("/stop"))
+            .filter_map(|line| line.strip_prefix("time=\"")?.split('"').next()?.parse::<jiff::Timestamp>().ok())
+            .map(|at| at.as_millisecond() as f64 / 1000.0)
+            .filter(|at| *at > second)
+            .collect()
+    }
+
+    /// What the engine was asked to change since the mark: `POST /v1.41/containers/…/stop?t=30`.
+    pub fn mutations(&self, since: u64) -> Vec<String> {
+        let bytes = fs::read(&self.engine_log).unwrap_or_default();
+        let text = String::from_utf8_lossy(bytes.get(since as usize..).unwrap_or_default()).into_owned();
+        text.lines()
+            .filter_map(|line| Some(line.split_once("msg=\"Calling ")?.1.trim_end_matches('"').to_owned()))
+            .filter(|call| ["POST ", "PUT ", "DELETE "].iter().any(|method| call.starts_with(method)))
+            .filter(|call| !call.starts_with("POST /auth") && !call.contains("/exec"))
+            .collect()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    pub image: String,
+    pub state: String,
+    pub id: String,
+}
+
+/// A command of this machine; its output. It must succeed.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

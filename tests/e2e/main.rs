@@ -1,0 +1,15 @@
+//! Evenkeel from outside, on the proving ground: the real program, LocalStack with the plug-in, real engines.
+//!
+//! `localstack/up` first, then `cargo test --features e2e --test e2e`. The tests find the proving ground by
+//! `EVENKEEL_TESTBED`, or in `.testbed` of this repository. Every test has a stack, a balancer and a region of its own.
+
+mod bad_input;
+mod controller;
+mod converge;
+mod drift;
+mod fleet;
+mod ground;
+mod killed;
+mod load;
+mod manifest;
+mod trouble;

@@ -1,0 +1,261 @@
+//! Trouble of every kind: one clear condition on the stack that has it, the others go on, and nothing that serves is
+//! stopped.
+
+use std::{path::PathBuf, process::Command};
+
+use serde_json::json;
+
+use super::{
+    controller::{Controller, Status},
+    fleet::{Fleet, beside_others, until},
+    ground::{GROUND, Instance, TURN, run},
+    load::Load,
+    manifest::Manifest,
+};
+
+fn stops(mutations: &[String]) -> usize {
+    mutations.iter().filter(|call| call.contains("/stop") || call.contains("/kill")).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_release_that_cannot_be_pulled_ends_at_once_or_is_never_healthy_leaves_the_old_one_serving() {
+    let _turn = beside_others().await;
+    let (name, region) = ("releases", "ap-northeast-2");
+    let fleet = Fleet::new(name, region);
+    let manifest = Manifest::new(name, region, 2);
+    let revision = fleet.commit(&manifest.text());
+    let mut controller = fleet.start(&[]);
+    controller.until_converged(name, &revision, 120).await;
+    let instances = fleet.instances();
+    let load = Load::on(&fleet.address());
+
+    // No such image: nothing is stopped for it.
+    let marks: Vec<u64> = instances.values().map(Instance::log_mark).collect();
+    fleet.commit(&manifest.clone().image("web:nope").text());
+    let of_both = |status: &Status| {
+        let said = status.conditions("ActionFailed");
+        said.len() == 2 && said.iter().all(|message| message.contains("shop/web:nope not found"))
+    };
+    controller.until(name, "told on both instances that there is no such image", 30, of_both).await;
+    for (instance, mark) in instances.values().zip(&marks) {
+        assert_eq!(stops(&instance.mutations(*mark)), 0);
+    }
+    fleet.assert_in_service(2);
+
+    // It ends at once.
+    let mark = instances["docker2"].log_mark();
+    fleet.commit(&manifest.clone().image("app:broken").text());
+    old_one_is_back(&fleet, &mut controller, "config/shop.ini: no such file").await;
+    assert_eq!(stops(&instances["docker2"].mutations(mark)), 0, "the release failed on docker1, docker2 was touched");
+
+    // It runs, and is never healthy.
+    let mark = instances["docker2"].log_mark();
+    fleet.commit(&manifest.clone().image("app:sick").text());
+    old_one_is_back(&fleet, &mut controller, "503").await;
+    assert_eq!(stops(&instances["docker2"].mutations(mark)), 0, "the release failed on docker1, docker2 was touched");
+
+    // A good one goes through after that, and nothing of the failed ones is left.
+    let revision = fleet.commit(&manifest.image("web:1.1").text());
+    let status = controller.until_converged(name, &revision, 90).await;
+    assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
+    load.end().await.assert_none_lost(2000);
+    for instance in instances.values() {
+        let containers = instance.containers();
+        assert_eq!(containers.keys().collect::<Vec<_>>(), ["web0"]);
+        assert!(containers["web0"].image.ends_with("web:1.1"));
+    }
+}
+
+async fn old_one_is_back(fleet: &Fleet, controller: &mut Controller, words: &'static str) {
+    let what = format!("told that the release failed: {words}");
+    // On the instance where it failed it is said when the old container serves again.
+    let failed = |status: &Status| {
+        let said = status.conditions("ReleaseFailed");
+        said.iter().any(|message| message.starts_with("docker1/web0: ") && message.contains(words))
+    };
+    controller.until(&fleet.name, &what, 90, failed).await;
+    until("both instances are in service", 20, || fleet.in_service().len() == 2).await;
+    for instance in fleet.instances().values() {
+        let web = &instance.containers()["web0"];
+        assert!(web.image.ends_with("web:1.0") && web.state == "running", "{}: {web:?}", instance.hostname);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_engine_that_refuses_the_certificate_hangs_or_cannot_be_reached_is_said_so_and_the_others_are_looked_after()
+{
+    let _turn = beside_others().await;
+    let (name, region) = ("engines", "ap-southeast-1");
+    let fleet = Fleet::new(name, region);
+    let revision = fleet.commit(&Manifest::new(name, region, 2).text());
+    let mut controller = fleet.start(&["--resync", "3"]);
+    controller.until_converged(name, &revision, 120).await;
+    let instances = fleet.instances();
+    let (good, bad) = (&instances["docker1"], &instances["docker2"]);
+    let mark = bad.log_mark();
+    let load = Load::on(&fleet.address());
+
+    // The whole controller has a certificate of somebody else's.
+    assert!(controller.terminate().await.success());
+    let rogue = GROUND.state.join("pki/rogue/client");
+    let mut controller = fleet.start(&["--resync", "3", "--docker-certs", rogue.to_str().unwrap()]);
+    let status = controller
+        .until(name, "told that both engines refuse the certificate", 30, |status| {
+            status.conditions("Unobservable").len() == 2
+        })
+        .await;
+    for message in status.conditions("Unobservable") {
+        assert!(message.to_lowercase().contains("certificate"), "{message}");
+    }
+    assert!(controller.terminate().await.success());
+    let mut controller = fleet.start(&["--resync", "3"]);
+    controller.until_converged(name, &revision, 30).await;
+
+    // The engine accepts connections and never answers; its containers go on.
+    bad.run(&["pkill", "-STOP", "-x", "dockerd"]);
+    troubled(&mut controller, name, "hang").await;
+    load.end().await.assert_none_lost(500);
+    the_other_is_looked_after(good).await;
+    bad.run(&["pkill", "-CONT", "-x", "dockerd"]);
+    controller.until_converged(name, &revision, 60).await;
+
+    // One engine has a certificate of another authority.
+    let tls = |authority: &str| {
+        GROUND.control("POST", &format!("instances/{}/tls", bad.id), Some(json!({"ca": authority})));
+    };
+    tls("rogue");
+    troubled(&mut controller, name, "certificate").await;
+    the_other_is_looked_after(good).await;
+    tls("evenkeel");
+    controller.until_converged(name, &revision, 60).await;
+
+    // There is no way to it.
+    let network =
+        run("docker", &["inspect", "-f", "{{range $n, $_ := .NetworkSettings.Networks}}{{$n}}{{end}}", &bad.container]);
+    let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = run("docker", &["inspect", "-f", address, &bad.container]);
+    run("docker", &["network", "disconnect", network.trim(), &bad.container]);
+    troubled(&mut controller, name, "cannot reach").await;
+    the_other_is_looked_after(good).await;
+    run("docker", &["network", "connect", "--ip", address.trim(), network.trim(), &bad.container]);
+    controller.until_converged(name, &revision, 60).await;
+    fleet.assert_in_service(2);
+
+    // Starting it again is all that the engine in trouble was ever asked for: its restart may have ended the container.
+    assert_eq!(stops(&bad.mutations(mark)), 0, "{:#?}", bad.mutations(mark));
+}
+
+/// Waits for the condition that says so of docker2, and that there is no other.
+async fn troubled(controller: &mut Controller, name: &str, words: &'static str) {
+    let said = |status: &Status| {
+        let said = status.conditions("Unobservable");
+        said.len() == 1 && said[0].starts_with("docker2: ") && said[0].to_lowercase().contains(words)
+    };
+    controller.until(name, &format!("told of the engine of docker2: {words}"), 60, said).await;
+}
+
+async fn the_other_is_looked_after(good: &Instance) {
+    good.docker(&["rm", "-f", "web0"]);
+    until("the removed container is back on the good instance", 40, || {
+        good.containers().get("web0").is_some_and(|web| web.state == "running")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_aws_is_away_everything_goes_on_serving_and_when_it_is_back_nothing_is_doubled() {
+    let _alone = TURN.write().await;
+    let (name, region) = ("away", "ap-southeast-2");
+    let fleet = Fleet::new(name, region);
+    let revision = fleet.commit(&Manifest::new(name, region, 2).text());
+    let mut controller = fleet.start(&["--resync", "2"]);
+    controller.until_converged(name, &revision, 120).await;
+    let before = (fleet.stacks(), fleet.layers(), fleet.apps(), fleet.instances());
+    let instance = before.3["docker1"].clone();
+    let marks: Vec<u64> = before.3.values().map(Instance::log_mark).collect();
+    let load = Load::on(&fleet.address());
+
+    let back = Back;
+    script("stop-api");
+    let away = |status: &Status| !status.conditions("Unobservable").is_empty();
+    let status = controller.until(name, "told that AWS does not answer", 60, away).await;
+    assert!(
+        status.conditions("Unobservable").iter().any(|m| m.starts_with("stack: ")),
+        "{:?}",
+        status.all_conditions()
+    );
+    let sent = load.so_far().sent;
+    until("requests are answered without AWS", 10, || load.so_far().sent > sent + 300).await;
+    load.end().await.assert_none_lost(300);
+    for (instance, mark) in before.3.values().zip(marks) {
+        assert_eq!(instance.mutations(mark), Vec::<String>::new());
+    }
+    instance.docker(&["kill", "web0"]);
+    let marks: Vec<u64> = before.3.values().map(Instance::log_mark).collect();
+    drop(back);
+
+    controller.until_converged(name, &revision, 90).await;
+    assert_eq!(instance.containers()["web0"].state, "running");
+    let ids = |records: &[serde_json::Value], key: &str| {
+        records.iter().map(|record| record[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&fleet.stacks(), "StackId"), ids(&before.0, "StackId"));
+    assert_eq!(ids(&fleet.layers(), "LayerId"), ids(&before.1, "LayerId"));
+    assert_eq!(ids(&fleet.apps(), "AppId"), ids(&before.2, "AppId"));
+    let ec2 = |all: &std::collections::BTreeMap<String, Instance>| {
+        all.values().map(|instance| instance.ec2_id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ec2(&fleet.instances()), ec2(&before.3));
+    until("both instances are in service", 20, || fleet.in_service().len() == 2).await;
+    for (instance, mark) in before.3.values().zip(marks) {
+        assert_eq!(stops(&instance.mutations(mark)), 0, "{:#?}", instance.mutations(mark));
+    }
+}
+
+/// Brings LocalStack back, even when the test fails in between.
+struct Back;
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        script("start-api");
+    }
+}
+
+fn script(name: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("localstack").join(name);
+    let output = Command::new(&path).envs(&GROUND.env).output().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stack_whose_calls_are_denied_says_so_and_the_one_beside_it_is_fine() {
+    let _turn = beside_others().await;
+    let (denied, fine) = (Fleet::new("denied", "us-east-1"), Fleet::new("fine", "eu-north-1"));
+    fine.commit_file("denied.yaml", &Manifest::new("denied", "us-east-1", 1).text());
+    let mut manifest = Manifest::new("fine", "eu-north-1", 1);
+    let revision = fine.commit(&manifest.text());
+    let mut controller = fine.start(&["--resync", "3"]);
+    controller.until_converged("denied", &revision, 120).await;
+    controller.until_converged("fine", &revision, 120).await;
+    let instance = denied.instance("docker1");
+    let (before, mark) = (instance.containers(), instance.log_mark());
+
+    let fault = GROUND.fault(json!({"service": "opsworks", "region": "us-east-1", "error": "AccessDeniedException"}));
+    let status = controller
+        .until("denied", "told that it is denied", 30, |status| !status.conditions("Unobservable").is_empty());
+    let said = status.await.conditions("Unobservable");
+    assert!(said.iter().any(|message| message.contains("not authorized")), "{said:?}");
+    manifest.others = "    - name: worker\n      image: registry.example.com/shop/busybox:1.0\n      \
+                       command: \"sleep 3600\"\n      startupTime: 1s\n"
+        .into();
+    let revision = fine.commit(&manifest.text());
+    let status = controller.until_converged("fine", &revision, 60).await;
+    assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
+    assert!(fine.instance("docker1").containers().contains_key("worker0"));
+    assert_eq!(instance.containers(), before);
+    assert_eq!(instance.mutations(mark), Vec::<String>::new());
+
+    drop(fault);
+    let status = controller.until_converged("denied", &revision, 60).await;
+    assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
+}
