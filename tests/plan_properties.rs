@@ -319,7 +319,7 @@ fn settle(trial: &mut Trial, watch: &mut Watch, dice: &mut Dice, seed: u64) {
 
 #[test]
 fn whatever_goes_wrong_what_serves_is_kept_and_in_the_end_all_is_as_declared() {
-    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
+    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
     let first: u64 = std::env::var("SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut failed = Vec::new();
     for seed in first..first + seeds {

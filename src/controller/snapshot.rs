@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    plan::{fleet, node::is_ours},
+    plan::{container::is_ours, fleet},
     spec::Desired,
     status::InstanceStatus,
     world::{ContainerSeen, Health, Observed, OwInstance, Seen, State, Target},

@@ -1,7 +1,8 @@
 //! What is left over on an engine: containers that are no longer declared, and those kept for a rollout that is over.
 
 use super::{
-    node::{Look, Need, is_live, is_ours},
+    container::{is_live, is_ours},
+    node::{Look, Need},
     render::label,
     slot::{FAILED, OLD},
 };

@@ -1,13 +1,10 @@
-//! Instances: as many as declared, under stable hostnames.
+//! Which instances there are, which of them stay, and how their engines are reached.
 
-use jiff::Timestamp;
-
-use super::{Facts, Plan, rollout, stack::seen_layer};
+use super::stack::seen_layer;
 use crate::{
-    action::{Action, Node},
+    action::Node,
     spec::{Desired, Layer, stack::AddressKind},
-    status::Kind,
-    world::{Observed, OwInstance, Seen},
+    world::{Observed, OwInstance},
 };
 
 /// What an OpsWorks status means for Evenkeel.
@@ -62,7 +59,7 @@ pub fn members<'a>(layer: &Layer, seen: &'a Observed) -> Vec<(u32, &'a OwInstanc
 }
 
 /// The numbers that stay: the lowest existing ones up to the count, then the lowest free ones.
-fn kept(layer: &Layer, members: &[(u32, &OwInstance)]) -> Vec<u32> {
+pub(super) fn kept(layer: &Layer, members: &[(u32, &OwInstance)]) -> Vec<u32> {
     let count = layer.instances.count as usize;
     let mut kept: Vec<u32> = members.iter().map(|(index, _)| *index).take(count).collect();
     let mut next = 1;
@@ -112,124 +109,6 @@ pub fn balancers_of<'a>(desired: &'a Desired, seen: &Observed, instance: &OwInst
         .filter(|layer| seen_layer(layer, seen).is_some_and(|found| instance.layer_ids.contains(&found.id)))
         .flat_map(|layer| layer.load_balancers.iter().map(|balancer| balancer.name()))
         .collect()
-}
-
-pub(super) fn plan(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) {
-    let Some(Some(stack)) = seen.opsworks.stack.known() else { return };
-    if !stack.ours && !desired.stack.adopt {
-        return;
-    }
-    if let Seen::Unknown(trouble) = &seen.opsworks.instances {
-        return plan.unobservable("instances", trouble);
-    }
-    for layer in &desired.stack.layers {
-        let Some(found) = seen_layer(layer, seen) else { continue };
-        if !found.ours && !desired.stack.adopt {
-            continue;
-        }
-        let members = members(layer, seen);
-        for index in kept(layer, &members) {
-            match members.iter().find(|(existing, _)| *existing == index) {
-                Some((_, instance)) => keep_up(plan, layer, instance, facts, now),
-                None => {
-                    let hostname = format!("{}{index}", layer.short_name);
-                    let action = Action::CreateInstance {
-                        stack_id: stack.id.clone(),
-                        layer_id: found.id.clone(),
-                        hostname: hostname.clone(),
-                        instance_type: layer.instances.instance_type.clone(),
-                    };
-                    plan.attempt(&hostname, action, facts, now);
-                    plan.hold(&hostname, "the instance to be created", None);
-                }
-            }
-        }
-        // Newest first, one at a time: the highest number leaves.
-        if let Some((_, leaving)) = members.iter().rev().find(|(index, _)| is_leaving(layer, &members, *index)) {
-            remove(plan, desired, layer, leaving, seen, facts, now);
-        }
-    }
-}
-
-fn keep_up(plan: &mut Plan, layer: &Layer, instance: &OwInstance, facts: &Facts, now: Timestamp) {
-    let hostname = &instance.hostname;
-    match phase(&instance.status) {
-        Phase::Stopped => {
-            let action = Action::StartInstance { id: instance.id.clone(), hostname: hostname.clone() };
-            plan.attempt(hostname, action, facts, now);
-            plan.hold(hostname, "the instance to be online (stopped now)", None);
-        }
-        Phase::Starting => {
-            plan.hold(hostname, format!("the instance to be online ({} now)", instance.status), None);
-        }
-        Phase::Stopping => {
-            plan.hold(
-                hostname,
-                format!("the instance to be stopped ({} now), then it is started", instance.status),
-                None,
-            );
-        }
-        Phase::Troubled => plan.condition(
-            Kind::InstanceTrouble,
-            hostname,
-            format!(
-                "OpsWorks says {}; look at the instance's log in OpsWorks. Evenkeel goes on when it is online again",
-                instance.status
-            ),
-        ),
-        Phase::Online => {
-            if instance.instance_type != layer.instances.instance_type {
-                plan.condition(
-                    Kind::InstanceTrouble,
-                    hostname,
-                    format!(
-                        "it is a {}, declared is {}; OpsWorks changes the type of a stopped instance only: stop it by \
-                         hand, change its type, and it is started again",
-                        instance.instance_type, layer.instances.instance_type
-                    ),
-                );
-            }
-        }
-    }
-}
-
-/// Out of the balancers first, then stopped, then deleted.
-fn remove(
-    plan: &mut Plan,
-    desired: &Desired,
-    layer: &Layer,
-    instance: &OwInstance,
-    seen: &Observed,
-    facts: &Facts,
-    now: Timestamp,
-) {
-    let hostname = &instance.hostname;
-    let id = instance.id.clone();
-    match phase(&instance.status) {
-        Phase::Stopped => {
-            let action = Action::DeleteInstance { id, hostname: hostname.clone() };
-            plan.attempt(hostname, action, facts, now);
-        }
-        Phase::Stopping => plan.hold(hostname, format!("the instance to be stopped ({} now)", instance.status), None),
-        Phase::Starting => {
-            plan.hold(
-                hostname,
-                format!("the instance to be online ({} now), then it is removed", instance.status),
-                None,
-            );
-        }
-        Phase::Troubled => {
-            let action = Action::StopInstance { id, hostname: hostname.clone() };
-            plan.attempt(hostname, action, facts, now);
-        }
-        Phase::Online => {
-            if rollout::drain_for_removal(plan, desired, layer, instance, seen, facts, now) {
-                let action = Action::StopInstance { id, hostname: hostname.clone() };
-                plan.attempt(hostname, action, facts, now);
-                plan.hold(hostname, "the instance to be stopped, then it is deleted", None);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

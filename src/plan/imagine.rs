@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Plan, fleet, node::is_live};
+use super::{Plan, container::is_live, fleet};
 use crate::{
     action::{Action, EngineAction, Run},
     spec::Desired,

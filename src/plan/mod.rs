@@ -6,10 +6,12 @@
 //! an ideal world, which is how `evenkeel plan` can show every step before the first is taken.
 
 pub mod collect;
+pub mod container;
 pub mod facts;
 pub mod fleet;
 pub mod forecast;
 pub mod imagine;
+mod instances;
 pub mod node;
 pub mod releases;
 pub mod render;
@@ -111,7 +113,7 @@ fn failure_message(key: &str, failure: &Failure) -> String {
 pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     stack::plan(&mut plan, desired, seen, facts, now);
-    fleet::plan(&mut plan, desired, seen, facts, now);
+    instances::plan(&mut plan, desired, seen, facts, now);
     for layer in &desired.stack.layers {
         rollout::plan(&mut plan, desired, layer, seen, facts, now);
     }

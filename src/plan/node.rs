@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 
 use super::{
+    container::{is_live, is_ours, last_words},
     facts::Facts,
     releases::{Releases, given_up},
     render::{Place, Rendered, label, render},
@@ -90,16 +91,6 @@ impl Look<'_> {
         let moving = matches!(self.need, Need::Do(EngineAction::Rename { .. }));
         !self.up && (self.swapping || moving) && matches!(self.need, Need::Do(_) | Need::Wait { .. })
     }
-}
-
-/// True when a container bears this stack's mark.
-pub fn is_ours(container: &ContainerSeen, stack: &str) -> bool {
-    container.labels.get(label::STACK).is_some_and(|found| found == stack)
-}
-
-/// True for a container whose process exists.
-pub fn is_live(container: &ContainerSeen) -> bool {
-    matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
 }
 
 /// One engine, with what has to be known to judge it.
@@ -434,10 +425,6 @@ fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, ours: boo
 
 fn keeps_ending(container: &ContainerSeen, words: &str) -> String {
     format!("it ended and was started again {} times{}", container.restarts, colon(words))
-}
-
-pub(super) fn last_words(container: &ContainerSeen) -> String {
-    container.last_words.as_deref().unwrap_or("").trim().to_owned()
 }
 
 fn colon(words: &str) -> String {

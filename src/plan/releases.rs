@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    container::{is_ours, last_words},
     facts::{Facts, Failure},
-    node::{is_ours, last_words},
     render::{label, release},
     slot::{OLD, Slot},
 };
