@@ -39,7 +39,9 @@ pub fn leftovers(
     }
     let mut found = Vec::new();
     for (name, container) in &engine.containers {
-        if !is_ours(container, &desired.stack.name) || looks.iter().any(|look| &look.slot.name == name) {
+        let taken_over = desired.stack.adopt && looks.iter().any(|look| *name == look.slot.old_name());
+        if !(is_ours(container, &desired.stack.name) || taken_over) || looks.iter().any(|look| &look.slot.name == name)
+        {
             continue;
         }
         let kept_for = looks.iter().find(|look| *name == look.slot.old_name() || *name == look.slot.failed_name());

@@ -48,7 +48,16 @@ impl Facts {
                 keep(&mut self.up_since, &container.id, up, now);
             }
         }
+        if seen.engines.values().all(|engine| engine.known().is_some()) {
+            let engines = seen.engines.values().filter_map(|engine| engine.known());
+            let there: BTreeSet<&String> =
+                engines.flat_map(|engine| engine.containers.values()).map(|container| &container.id).collect();
+            self.up_since.retain(|id, _| there.contains(id));
+        }
         let Some(instances) = seen.opsworks.instances.known() else { return };
+        for since in [&mut self.draining_since, &mut self.out_since] {
+            since.retain(|hostname, _| instances.iter().any(|instance| instance.hostname == *hostname));
+        }
         for instance in instances {
             let Some(ec2_id) = &instance.ec2_id else { continue };
             let mut draining = false;

@@ -9,7 +9,9 @@ pub mod collect;
 pub mod facts;
 pub mod fleet;
 pub mod forecast;
+pub mod imagine;
 pub mod node;
+pub mod releases;
 pub mod render;
 pub mod rollout;
 pub mod slot;
@@ -122,6 +124,12 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
         );
         plan.holds.clear();
     }
+    let mut told = Vec::new();
+    plan.holds.retain(|hold| {
+        let new = !told.contains(hold);
+        told.push(hold.clone());
+        new
+    });
     plan.conditions.sort();
     plan.conditions.dedup();
     plan

@@ -5,11 +5,13 @@
 //! `NAME.failed` and the old one takes its place again: no pull, no create. Everything that must be known about a
 //! rollout under way is thus on the engines themselves, and a controller that was killed needs no memory of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
+    facts::Facts,
+    releases::{Releases, given_up},
     render::{Place, Rendered, label, render},
     slot::Slot,
 };
@@ -19,6 +21,13 @@ use crate::{
     status::{Condition, Kind},
     world::{ContainerSeen, Engine, Health, State},
 };
+
+/// How long a container without a health check must be seen to run, whatever its `startupTime`: one that ends at
+/// once is not healthy between its start and its end.
+pub const OBSERVED: Duration = Duration::from_secs(3);
+
+/// Starts by the engine itself after which a container that is not healthy yet is not waited for any longer.
+const RESTARTS: u32 = 3;
 
 /// What a slot needs next.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,36 +68,28 @@ pub struct Look<'a> {
     pub up: bool,
     /// True when it runs what is declared, healthily.
     pub done: bool,
+    /// True when what it needs is held up by itself (a failure a moment ago, an image that cannot be pulled, a link
+    /// to what does not run), so that the slots after it need not wait.
+    pub stalled: bool,
+    /// True while the container that it replaces is kept.
+    pub swapping: bool,
+    /// True when what it needs takes it back to the older container.
+    pub going_back: bool,
 }
 
-/// What is known of a layer's releases across its instances.
-#[derive(Debug, Default)]
-pub struct Releases {
-    /// Releases that failed on some instance → where, and what was said.
-    pub failed: BTreeMap<String, (String, String)>,
-}
-
-impl Releases {
-    /// Reads the failed releases off the engines.
-    pub fn read<'a>(engines: impl Iterator<Item = (&'a str, &'a Engine)>, stack: &str) -> Releases {
-        let mut failed = BTreeMap::new();
-        for (hostname, engine) in engines {
-            for (name, container) in &engine.containers {
-                if name.ends_with(super::slot::FAILED)
-                    && is_ours(container, stack)
-                    && let Some(release) = container.labels.get(label::RELEASE)
-                {
-                    let words = last_words(container);
-                    failed.entry(release.clone()).or_insert_with(|| (format!("{hostname}/{}", plain(name)), words));
-                }
-            }
-        }
-        Releases { failed }
+impl Look<'_> {
+    /// True for another replica of the same container.
+    pub fn is_sibling(&self, other: &Look<'_>) -> bool {
+        self.slot.app.name == other.slot.app.name
+            && self.slot.container.name == other.slot.container.name
+            && self.slot.index != other.slot.index
     }
-}
 
-fn plain(name: &str) -> &str {
-    name.trim_end_matches(super::slot::FAILED)
+    /// True between the end of one container and the health of the next.
+    pub fn is_half_done(&self) -> bool {
+        let moving = matches!(self.need, Need::Do(EngineAction::Rename { .. }));
+        !self.up && (self.swapping || moving) && matches!(self.need, Need::Do(_) | Need::Wait { .. })
+    }
 }
 
 /// True when a container bears this stack's mark.
@@ -101,52 +102,69 @@ pub fn is_live(container: &ContainerSeen) -> bool {
     matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
 }
 
+/// One engine, with what has to be known to judge it.
+pub struct Scene<'a> {
+    /// What should be.
+    pub desired: &'a Desired,
+    /// Which instance it is.
+    pub place: Place<'a>,
+    /// What was seen on it.
+    pub engine: &'a Engine,
+    /// What failed anywhere.
+    pub releases: &'a Releases,
+    /// What is remembered.
+    pub facts: &'a Facts,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// Looks at every slot of one engine.
-pub fn looks<'a>(
-    desired: &Desired,
-    slots: &'a [Slot<'a>],
-    serving: &[bool],
-    place: Place<'_>,
-    engine: &Engine,
-    releases: &Releases,
-    now: Timestamp,
-) -> Vec<Look<'a>> {
+pub fn looks<'a>(scene: &Scene<'_>, slots: &'a [Slot<'a>], serving: &[bool]) -> Vec<Look<'a>> {
+    let containers = &scene.engine.containers;
     slots
         .iter()
         .zip(serving)
         .map(|(slot, &serves)| {
-            let rendered = render(desired, slot, place, serves);
             let mut look = Look {
                 slot,
-                rendered,
+                rendered: render(scene.desired, slot, scene.place, serves),
                 serves,
                 need: Need::Nothing,
                 missing_image: None,
-                id: engine.containers.get(&slot.name).map(|container| container.id.clone()),
+                id: containers.get(&slot.name).map(|container| container.id.clone()),
                 up: false,
                 done: false,
+                stalled: false,
+                swapping: containers.contains_key(&slot.old_name()),
+                going_back: false,
             };
-            assess(&mut look, desired, place, engine, releases, now);
+            assess(&mut look, scene);
+            look.stalled |= is_stalled(&look, scene);
             look
         })
         .collect()
 }
 
-fn assess(
-    look: &mut Look<'_>,
-    desired: &Desired,
-    place: Place<'_>,
-    engine: &Engine,
-    releases: &Releases,
-    now: Timestamp,
-) {
+fn is_stalled(look: &Look<'_>, scene: &Scene<'_>) -> bool {
+    let failure = |what: String| scene.facts.failures.get(&format!("{}: {what}", scene.place.hostname));
+    match (&look.need, &look.missing_image) {
+        (Need::Do(what), _) => failure(what.to_string()).is_some_and(|failure| failure.retry_at > scene.now),
+        (Need::Wait { .. }, Some(image)) => failure(format!("pull {image}")).is_some(),
+        _ => false,
+    }
+}
+
+fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
+    let Scene { desired, place, engine, releases, facts, now } = *scene;
     let slot = look.slot;
     let stack = &desired.stack.name;
     let subject = format!("{}/{}", place.hostname, slot.name);
     let named = |name: &str| engine.containers.get(name);
     let (current, old, failed) = (named(&slot.name), named(&slot.old_name()), named(&slot.failed_name()));
     for (name, found) in [(&slot.name, current), (&slot.old_name(), old), (&slot.failed_name(), failed)] {
-        if found.is_some_and(|container| !is_ours(container, stack)) && !(desired.stack.adopt && name == &slot.name) {
+        if found.is_some_and(|container| !is_ours(container, stack))
+            && !(desired.stack.adopt && *name != slot.failed_name())
+        {
             look.need = Need::Stuck(Condition {
                 kind: Kind::Conflict,
                 subject,
@@ -160,10 +178,16 @@ fn assess(
         }
     }
     let has_image = engine.images.contains_key(&look.rendered.run.image);
-    let failure = releases.failed.get(&look.rendered.release);
-    let go_back = failure.is_some()
-        && (slot.app.rollout.on_failure == OnFailure::Rollback
-            || failed.is_some_and(|f| f.labels.get(label::RELEASE) == Some(&look.rendered.release)));
+    let failure = releases.failed(&look.rendered.release);
+    // A container of the same release was only linked otherwise; there is nothing to go back to.
+    let fallback = old.filter(|old| old.labels.get(label::RELEASE) != Some(&look.rendered.release));
+    let dragged = releases.is_dragged(place.hostname, &slot.name);
+    let go_back = dragged
+        || failure.is_some_and(|failure| {
+            slot.app.rollout.on_failure == OnFailure::Rollback
+                || failure.hostname == place.hostname
+                || failed.is_some_and(|f| f.labels.get(label::RELEASE) == Some(&look.rendered.release))
+        });
     let stop = |name: &str, container: &ContainerSeen| EngineAction::Stop {
         id: container.id.clone(),
         name: name.to_owned(),
@@ -183,9 +207,18 @@ fn assess(
 
     let Some(current) = current else {
         if let Some(old) = old {
+            if old.state == State::Dead {
+                look.need = Need::Do(remove(old, &slot.old_name()));
+                return;
+            }
             // Nothing runs here, so the quickest way to serve again is the container that did.
-            if go_back || look.rendered.matches(old, engine) {
+            if (go_back && fallback.is_some()) || look.rendered.matches(old, engine) {
+                look.going_back = true;
                 look.need = Need::Do(rename(old, &slot.old_name(), &slot.name));
+                return;
+            }
+            if is_live(old) {
+                look.need = Need::Swap(stop(&slot.old_name(), old));
                 return;
             }
         }
@@ -198,6 +231,7 @@ fn assess(
             return;
         }
         if let Some(missing) = look.rendered.needs.iter().find(|name| !named(name).is_some_and(is_live)) {
+            look.stalled = true;
             look.need =
                 Need::Wait { on: format!("{missing}, which {} is linked with, to run", slot.name), until: None };
             return;
@@ -215,12 +249,22 @@ fn assess(
         return;
     };
 
-    let verdict = verdict(current, slot, old.is_some(), now);
+    let mut verdict = verdict(current, slot, fallback.is_some(), is_ours(current, stack), now);
+    let starting = format!("{}: {}", place.hostname, start(current));
+    if let (Verdict::NotStarted, Some(_), Some(failure)) = (&verdict, fallback, facts.failures.get(&starting))
+        && given_up(failure)
+    {
+        verdict = Verdict::Bad(failure.trouble.message.clone());
+    }
     look.up = matches!(verdict, Verdict::Healthy);
     if look.rendered.matches(current, engine) {
-        if go_back && let Some(_kept) = old {
+        if go_back && fallback.is_some() {
+            look.going_back = true;
             look.need = if is_live(current) {
                 Need::Swap(stop(&slot.name, current))
+            } else if dragged && failure.is_none() {
+                // It did not fail: nothing of it is kept that would count against it.
+                Need::Do(remove(current, &slot.name))
             } else if let Some(earlier) = failed {
                 Need::Do(remove(earlier, &slot.failed_name()))
             } else {
@@ -236,7 +280,8 @@ fn assess(
             Verdict::Soon { on, until } => Need::Wait { on: format!("{} to be healthy: {on}", slot.name), until },
             Verdict::NotStarted => Need::Do(start(current)),
             // In the middle of a swap, a new container that fails makes way for the old one at once.
-            Verdict::Bad(_) if old.is_some() => {
+            Verdict::Bad(_) if fallback.is_some() => {
+                look.going_back = true;
                 if is_live(current) {
                     Need::Do(stop(&slot.name, current))
                 } else if let Some(earlier) = failed {
@@ -255,30 +300,53 @@ fn assess(
     }
 
     // Something else than what is declared.
-    if slot.container.deploy == Deploy::Manual && is_live(current) {
+    let stopped_by_hand = matches!(current.state, State::Exited { .. }) && look.rendered.is_linked(current, engine);
+    if slot.container.deploy == Deploy::Manual && (is_live(current) || stopped_by_hand) {
         look.done = look.up;
         look.need = match verdict {
+            Verdict::Bad(_) if stopped_by_hand => Need::Do(start(current)),
             Verdict::Bad(why) => Need::Stuck(failing(&subject, &why)),
             Verdict::Soon { on, until } => Need::Wait { on: format!("{} to be healthy: {on}", slot.name), until },
             _ => Need::Nothing,
         };
         return;
     }
-    if let Some((place_of_failure, words)) = failure {
-        let back = Condition {
-            kind: Kind::ReleaseFailed,
-            subject: subject.clone(),
-            message: format!(
-                "{} of revision {} failed at {place_of_failure}: {words}; the old container serves. It is not tried \
-                 again until its manifest changes",
-                slot.container.image, desired.revision
-            ),
+    // What was declared before is declared again, or was linked with what is there again.
+    if old.is_some_and(|old| look.rendered.matches(old, engine) && old.state != State::Dead) {
+        look.going_back = true;
+        look.need = if is_live(current) {
+            Need::Swap(stop(&slot.name, current))
+        } else {
+            Need::Do(remove(current, &slot.name))
+        };
+        return;
+    }
+    let where_and_why = match (failure, releases.pinned_by(place.hostname, &slot.name)) {
+        (Some(failure), _) => Some(format!(
+            "{} of revision {} failed at {}/{}{}",
+            slot.container.image,
+            desired.revision,
+            failure.hostname,
+            failure.name,
+            colon(&failure.words)
+        )),
+        (None, Some(keeper)) => Some(format!("{} waits: {keeper}, which is linked with it, had to go back", slot.name)),
+        (None, None) => None,
+    };
+    if let Some(where_and_why) = where_and_why {
+        let back = |state: &str| {
+            Need::Stuck(Condition {
+                kind: Kind::ReleaseFailed,
+                subject: subject.clone(),
+                message: format!("{where_and_why}; {state}. It is not tried again until the manifest changes"),
+            })
         };
         look.need = match verdict {
             Verdict::NotStarted => Need::Do(start(current)),
             Verdict::Bad(_) if matches!(current.state, State::Exited { .. }) => Need::Do(start(current)),
             Verdict::Soon { on, until } => Need::Wait { on: format!("{} to be healthy again: {on}", slot.name), until },
-            _ => Need::Stuck(back),
+            Verdict::Bad(why) => back(&format!("the old container does not come up either ({why})")),
+            Verdict::Healthy => back("the old container serves"),
         };
         return;
     }
@@ -288,12 +356,14 @@ fn assess(
             Need::Wait { on: format!("image {} to be on {}", look.rendered.run.image, place.hostname), until: None };
         return;
     }
-    look.need = match (is_live(current), old) {
+    look.need = match (current.state, old) {
+        // It serves nobody, so nobody misses it.
+        (State::Restarting { .. } | State::Paused, _) => Need::Do(stop(&slot.name, current)),
         // The last one that was good is this one, not the one before it.
-        (true, Some(older)) if look.up => Need::Do(remove(older, &slot.old_name())),
-        (true, _) => Need::Swap(stop(&slot.name, current)),
-        (false, Some(_)) => Need::Do(remove(current, &slot.name)),
-        (false, None) => Need::Do(rename(current, &slot.name, &slot.old_name())),
+        (State::Running, Some(older)) if look.up && !is_live(older) => Need::Do(remove(older, &slot.old_name())),
+        (State::Running, _) => Need::Swap(stop(&slot.name, current)),
+        (State::Created | State::Dead, _) | (State::Exited { .. }, Some(_)) => Need::Do(remove(current, &slot.name)),
+        (State::Exited { .. }, None) => Need::Do(rename(current, &slot.name, &slot.old_name())),
     };
 }
 
@@ -314,7 +384,8 @@ enum Verdict {
 }
 
 /// `swapping`: an older container is still there to go back to, so one that had to be started again has failed.
-fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, now: Timestamp) -> Verdict {
+/// `ours`: of what is not ours only its state is known.
+fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, ours: bool, now: Timestamp) -> Verdict {
     let words = last_words(container);
     match container.state {
         State::Created => Verdict::NotStarted,
@@ -324,17 +395,19 @@ fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, now: Time
         }
         State::Dead => Verdict::Bad("the engine could not remove it completely".into()),
         State::Paused => Verdict::Bad("it was paused by hand; docker unpause lets it go on".into()),
-        State::Running if swapping && container.restarts > 0 => {
-            Verdict::Bad(format!("it ended and was started again {} times{}", container.restarts, colon(&words)))
-        }
+        State::Running if swapping && container.restarts > 0 => Verdict::Bad(keeps_ending(container, &words)),
+        State::Running if !ours => Verdict::Healthy,
         State::Running => {
+            let shaky = container.restarts >= RESTARTS;
             let started = container.started_at.unwrap_or(now);
             match container.health {
                 Some(Health::Healthy) => Verdict::Healthy,
                 Some(Health::Unhealthy) => Verdict::Bad(format!("its health check fails{}", colon(&words))),
                 Some(Health::Starting) => {
                     let until = started + slot.app.rollout.progress_deadline;
-                    if now >= until {
+                    if shaky {
+                        Verdict::Bad(keeps_ending(container, &words))
+                    } else if now >= until {
                         let allowed = slot.app.rollout.progress_deadline.as_secs();
                         Verdict::Bad(format!("it was not healthy after {allowed}s{}", colon(&words)))
                     } else {
@@ -342,12 +415,16 @@ fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, now: Time
                     }
                 }
                 None => {
-                    let until = started + slot.container.startup_time;
+                    let asked = slot.container.startup_time;
+                    let until = started + asked.max(OBSERVED);
                     if now >= until {
                         Verdict::Healthy
+                    } else if shaky {
+                        Verdict::Bad(keeps_ending(container, &words))
+                    } else if asked < OBSERVED {
+                        Verdict::Soon { on: format!("{}s without an end", OBSERVED.as_secs()), until: Some(until) }
                     } else {
-                        let seconds = slot.container.startup_time.as_secs();
-                        Verdict::Soon { on: format!("startupTime of {seconds}s"), until: Some(until) }
+                        Verdict::Soon { on: format!("startupTime of {}s", asked.as_secs()), until: Some(until) }
                     }
                 }
             }
@@ -355,7 +432,11 @@ fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, now: Time
     }
 }
 
-fn last_words(container: &ContainerSeen) -> String {
+fn keeps_ending(container: &ContainerSeen, words: &str) -> String {
+    format!("it ended and was started again {} times{}", container.restarts, colon(words))
+}
+
+pub(super) fn last_words(container: &ContainerSeen) -> String {
     container.last_words.as_deref().unwrap_or("").trim().to_owned()
 }
 

@@ -72,7 +72,7 @@ pub struct Rendered {
 /// Manifests were validated, so every `%{…}` is known and every port and volume can be read; what could not be is
 /// left as it stands rather than lost.
 pub fn render(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, serves: bool) -> Rendered {
-    let release = hash(&fill(desired, slot, ANYWHERE));
+    let release = release(desired, slot);
     let mut run = fill(desired, slot, place);
     let spec_hash = hash(&run);
     run.labels = BTreeMap::from([
@@ -96,6 +96,14 @@ pub fn render(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, serves: bool
     Rendered { run, release, spec_hash, needs }
 }
 
+/// The hash of what is declared of a container, the same for every replica of it on every instance: what fails as
+/// one replica has failed as a release.
+pub fn release(desired: &Desired, slot: &Slot<'_>) -> String {
+    let any =
+        Slot { app: slot.app, container: slot.container, index: 0, name: format!("{}\u{0}", slot.container.name) };
+    hash(&fill(desired, &any, ANYWHERE))
+}
+
 impl Rendered {
     /// Completes the run with what only the engine knows: the ids of the containers it needs and of its image.
     pub fn for_engine(&self, engine: &Engine) -> Run {
@@ -110,7 +118,12 @@ impl Rendered {
     /// True when the container is what is declared, linked to the containers that are there now.
     pub fn matches(&self, container: &ContainerSeen, engine: &Engine) -> bool {
         let is = |name: &str, value: &str| container.labels.get(name).is_some_and(|found| found == value);
-        is(label::SPEC_HASH, &self.spec_hash) && is(label::NEEDS, &self.needs_now(engine))
+        is(label::SPEC_HASH, &self.spec_hash) && self.is_linked(container, engine)
+    }
+
+    /// True when the container is linked to the containers that are there now.
+    pub fn is_linked(&self, container: &ContainerSeen, engine: &Engine) -> bool {
+        container.labels.get(label::NEEDS).is_some_and(|found| *found == self.needs_now(engine))
     }
 
     fn needs_now(&self, engine: &Engine) -> String {
@@ -211,8 +224,7 @@ fn fill_check(check: &HealthCheck, names: &Names<'_>) -> HealthCheck {
     HealthCheck { probe, ..check.clone() }
 }
 
-/// 16 hexadecimal digits of the SHA-256 of what the engine is told. The name is left out: a container that is moved
-/// aside keeps its hash.
+/// 16 hexadecimal digits of the SHA-256 of what the engine is told.
 fn hash(run: &Run) -> String {
     let text = serde_json::to_string(run).unwrap_or_else(|_| format!("{run:?}"));
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()

@@ -1,6 +1,6 @@
 //! Which instance of a layer may be disturbed, and when: draining, the budget, and putting back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -8,14 +8,15 @@ use super::{
     Facts, Plan,
     collect::{Leftover, leftovers},
     fleet,
-    node::{Look, Need, Releases, guarded, looks},
+    node::{Look, Need, Scene, guarded, looks},
+    releases::Releases,
     render::Place,
     slot::{Slot, slots},
     stack::seen_layer,
     traffic,
 };
 use crate::{
-    action::{Action, EngineAction, Guard, Node},
+    action::{Action, EngineAction, Guard, Lane, Node},
     spec::{Desired, Layer, Rollout},
     status::Kind,
     world::{Engine, Observed, OwInstance, Seen, Target},
@@ -48,19 +49,23 @@ struct View<'a> {
     standing: Standing,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     fn hostname(&self) -> &str {
         &self.instance.hostname
     }
 
-    /// What it needs next, and whether that concerns a container that serves traffic.
-    fn pending(&self) -> Option<(&Need, bool, Option<&Look<'_>>)> {
-        let slot = self
-            .looks
-            .iter()
-            .find(|look| !matches!(look.need, Need::Nothing | Need::Stuck(_)))
-            .map(|look| (&look.need, look.serves, Some(look)));
-        slot.or_else(|| self.leftovers.first().map(|leftover| (&leftover.need, leftover.serves, None)))
+    /// The slots that need something and are not held up by themselves: what is half done first. A replica is not
+    /// taken away while another of the same container is held up.
+    fn pending(&self) -> impl Iterator<Item = &Look<'a>> {
+        let needy = |look: &&Look<'a>| match look.need {
+            Need::Nothing | Need::Stuck(_) => false,
+            Need::Swap(_) => !self.looks.iter().any(|other| other.stalled && other.is_sibling(look)),
+            Need::Do(_) | Need::Wait { .. } => !look.stalled,
+        };
+        let is_needy = move |name: &String| self.looks.iter().any(|look| look.slot.name == *name && needy(&look));
+        let first = move |look: &&Look<'a>| look.is_half_done() && !look.rendered.needs.iter().any(is_needy);
+        let rest = self.looks.iter().filter(needy).filter(move |look| !first(look));
+        self.looks.iter().filter(needy).filter(first).chain(rest)
     }
 
     /// Every container that serves traffic is up.
@@ -68,14 +73,10 @@ impl View<'_> {
         self.engine.is_some() && self.looks.iter().filter(|look| look.serves).all(|look| look.up)
     }
 
-    /// Not to be counted on while another instance is out.
-    fn is_unavailable(&self) -> bool {
-        let out = match self.standing {
-            Standing::InService => false,
-            Standing::NoBalancers => !self.serves_well(),
-            _ => true,
-        };
-        out || self.engine.is_none() || matches!(self.pending(), Some((Need::Do(_) | Need::Wait { .. }, ..)))
+    /// Something on it is on its way, or half done.
+    fn is_in_hand(&self) -> bool {
+        matches!(self.pending().next().map(|look| &look.need), Some(Need::Do(_) | Need::Wait { .. }))
+            || self.looks.iter().any(Look::is_half_done)
     }
 }
 
@@ -125,8 +126,10 @@ fn standing(layer: &Layer, instance: &OwInstance, seen: &Observed) -> Standing {
 enum Permit {
     /// Now; the guard is checked again just before.
     Granted(Option<Guard>),
-    /// Not yet, or not at all; the plan says why.
+    /// Not yet; the plan says why.
     Withheld,
+    /// Not as things are, which need not hold up the containers after it; the plan says why.
+    Refused,
 }
 
 struct Desk<'a> {
@@ -135,6 +138,7 @@ struct Desk<'a> {
     facts: &'a Facts,
     now: Timestamp,
     rollout: Rollout,
+    /// The pulls under way.
     pulls: Vec<String>,
 }
 
@@ -158,10 +162,11 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
             plan.unobservable(&format!("load balancer {}", balancer.name()), trouble);
         }
     }
-    let mut views = views(plan, desired, layer, &slots, &staying, seen, now);
+    let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots), pulls: Vec::new() };
+    let mut views = desk.views(plan, desired, &slots, &staying);
+    wait_for_failed_pulls(&mut views, facts);
     sweep(desired, layer, &mut views);
 
-    let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots), pulls: Vec::new() };
     for view in &views {
         desk.pull(plan, view);
     }
@@ -171,53 +176,35 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     }
 }
 
-fn views<'a>(
-    plan: &mut Plan,
-    desired: &'a Desired,
-    layer: &Layer,
-    slots: &'a [Slot<'a>],
-    staying: &[&'a OwInstance],
-    seen: &'a Observed,
-    now: Timestamp,
-) -> Vec<View<'a>> {
-    let engines =
-        || staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?)));
-    let releases = Releases::read(engines(), &desired.stack.name);
-    let serving = traffic::serving(slots);
-    let mut views = Vec::new();
-    for instance in staying {
-        let node = fleet::node(layer, instance);
-        let engine = match (&node, seen.engines.get(&instance.hostname)) {
-            (Some(_), Some(Seen::Known(engine))) => Some(engine),
-            (Some(_), Some(Seen::Unknown(trouble))) => {
-                plan.unobservable(&instance.hostname, trouble);
-                None
+/// A container whose new image cannot be had on one instance is replaced on none.
+fn wait_for_failed_pulls(views: &mut [View<'_>], facts: &Facts) {
+    let mut failed: BTreeMap<String, String> = BTreeMap::new();
+    for view in views.iter() {
+        for image in view.looks.iter().filter_map(|look| look.missing_image.as_ref()) {
+            if facts.failures.contains_key(&format!("{}: pull {image}", view.hostname())) {
+                failed.insert(image.clone(), view.hostname().to_owned());
             }
-            (Some(_), None) => {
-                plan.hold(&instance.hostname, "a first look at its engine", None);
-                None
-            }
-            (None, _) => None,
-        };
-        let public_ip = instance.public_ip.as_ref().or(instance.private_ip.as_ref()).map_or("", String::as_str);
-        let place = Place { hostname: &instance.hostname, public_ip };
-        let looks =
-            engine.map_or_else(Vec::new, |engine| looks(desired, slots, &serving, place, engine, &releases, now));
-        views.push(View {
-            instance,
-            node,
-            engine,
-            looks,
-            leftovers: Vec::new(),
-            standing: standing(layer, instance, seen),
-        });
+        }
     }
-    views
+    for look in views.iter_mut().flat_map(|view| &mut view.looks) {
+        if matches!(look.need, Need::Swap(_))
+            && !look.going_back
+            && look.up
+            && let Some(hostname) = failed.get(&look.rendered.run.image)
+        {
+            look.stalled = true;
+            look.need =
+                Need::Wait { on: format!("image {} to be on {hostname}", look.rendered.run.image), until: None };
+        }
+    }
 }
 
 /// Finds the leftovers, which takes knowing how far every instance is.
 fn sweep(desired: &Desired, layer: &Layer, views: &mut [View<'_>]) {
-    let all_seen = views.len() == layer.instances.count as usize && views.iter().all(|view| view.engine.is_some());
+    let all_seen = views.len() == layer.instances.count as usize
+        && views
+            .iter()
+            .all(|view| view.engine.is_some() && matches!(view.standing, Standing::InService | Standing::NoBalancers));
     let unfinished: BTreeSet<(String, String)> = views
         .iter()
         .flat_map(|view| &view.looks)
@@ -232,15 +219,65 @@ fn sweep(desired: &Desired, layer: &Layer, views: &mut [View<'_>]) {
     }
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
+    fn views(
+        &self,
+        plan: &mut Plan,
+        desired: &'a Desired,
+        slots: &'a [Slot<'a>],
+        staying: &[&'a OwInstance],
+    ) -> Vec<View<'a>> {
+        let engines: Vec<(&str, &Engine)> = staying
+            .iter()
+            .filter_map(|i| Some((i.hostname.as_str(), self.seen.engines.get(&i.hostname)?.known()?)))
+            .collect();
+        let releases = Releases::read(desired, slots, &engines, self.facts);
+        plan.wanted.extend(releases.remembered.iter().cloned());
+        let serving = traffic::serving(slots);
+        let mut views = Vec::new();
+        for instance in staying {
+            let node = fleet::node(self.layer, instance);
+            let engine = match (&node, self.seen.engines.get(&instance.hostname)) {
+                (Some(_), Some(Seen::Known(engine))) => Some(engine),
+                (Some(_), Some(Seen::Unknown(trouble))) => {
+                    plan.unobservable(&instance.hostname, trouble);
+                    None
+                }
+                (Some(_), None) => {
+                    plan.hold(&instance.hostname, "a first look at its engine", None);
+                    None
+                }
+                (None, _) => None,
+            };
+            let public_ip = instance.public_ip.as_ref().or(instance.private_ip.as_ref()).map_or("", String::as_str);
+            let place = Place { hostname: &instance.hostname, public_ip };
+            let looks = engine.map_or_else(Vec::new, |engine| {
+                let (releases, facts, now) = (&releases, self.facts, self.now);
+                looks(&Scene { desired, place, engine, releases, facts, now }, slots, &serving)
+            });
+            views.push(View {
+                instance,
+                node,
+                engine,
+                looks,
+                leftovers: Vec::new(),
+                standing: standing(self.layer, instance, self.seen),
+            });
+        }
+        views
+    }
+
     /// Images first, on every instance: a drain never waits for a pull.
     fn pull(&mut self, plan: &mut Plan, view: &View<'_>) {
         let Some(node) = &view.node else { return };
         let images: BTreeSet<&String> = view.looks.iter().filter_map(|look| look.missing_image.as_ref()).collect();
         for image in images {
             let action = Action::Engine { node: node.clone(), what: EngineAction::Pull { image: image.clone() } };
+            // One that has failed is tried again, and nothing else waits for it.
+            if !self.facts.failures.contains_key(&action.key()) {
+                self.pulls.push(format!("image {image} on {}", view.hostname()));
+            }
             plan.attempt(view.hostname(), action, self.facts, self.now);
-            self.pulls.push(format!("image {image} on {}", view.hostname()));
         }
     }
 
@@ -252,33 +289,125 @@ impl Desk<'_> {
             }
         }
         let (Some(node), Some(_)) = (&view.node, view.engine) else { return };
-        let engine_action = |what: EngineAction| Action::Engine { node: node.clone(), what };
-        match view.pending() {
-            Some((Need::Do(what), ..)) => {
-                plan.attempt(view.hostname(), engine_action(what.clone()), self.facts, self.now);
+        let attempt = |plan: &mut Plan, what: EngineAction| {
+            plan.attempt(view.hostname(), Action::Engine { node: node.clone(), what }, self.facts, self.now);
+        };
+        for look in view.looks.iter().filter(|look| look.stalled) {
+            match &look.need {
+                Need::Do(what) => attempt(plan, what.clone()),
+                Need::Wait { on, until } => plan.hold(view.hostname(), on, *until),
+                _ => {}
             }
-            Some((Need::Wait { on, until }, ..)) => plan.hold(view.hostname(), on, *until),
-            Some((Need::Swap(what), serves, look)) => {
-                let permit = if serves {
-                    self.permit_serving(plan, views, at, look, taken)
-                } else {
-                    self.permit_quiet(plan, views, at, taken)
-                };
-                if let Permit::Granted(guard) = permit {
-                    let action = engine_action(guarded(what.clone(), guard));
+        }
+        for look in view.pending() {
+            match &look.need {
+                Need::Do(what) => attempt(plan, what.clone()),
+                Need::Wait { on, until } => plan.hold(view.hostname(), on, *until),
+                Need::Swap(what) => match self.permit(plan, views, at, look.serves, Some(look), taken) {
+                    Permit::Granted(guard) => attempt(plan, guarded(what.clone(), guard)),
+                    Permit::Withheld => {}
+                    Permit::Refused => continue,
+                },
+                Need::Nothing | Need::Stuck(_) => continue,
+            }
+            return;
+        }
+        self.clear_away(plan, views, at, taken);
+    }
+
+    /// Nothing is left to do but to put the instance back, and to remove what is left over.
+    fn clear_away(&self, plan: &mut Plan, views: &[View<'_>], at: usize, taken: &mut BTreeSet<usize>) {
+        let view = &views[at];
+        let Some(node) = &view.node else { return };
+        let action = |what: &EngineAction| Action::Engine { node: node.clone(), what: what.clone() };
+        let serving = view.leftovers.iter().find_map(|leftover| match &leftover.need {
+            Need::Swap(what) => Some((leftover.serves, what)),
+            _ => None,
+        });
+        match serving {
+            Some((serves, what)) => {
+                if let Permit::Granted(guard) = self.permit(plan, views, at, serves, None, taken) {
+                    let action = action(&guarded(what.clone(), guard));
                     plan.attempt(view.hostname(), action, self.facts, self.now);
                 }
             }
-            Some((Need::Nothing | Need::Stuck(_), ..)) | None => self.put_back(plan, view),
+            None => self.put_back(plan, view),
+        }
+        for leftover in &view.leftovers {
+            if let Need::Do(what) = &leftover.need {
+                plan.attempt(view.hostname(), action(what), self.facts, self.now);
+            }
         }
     }
 
-    /// The other instances that cannot be counted on, by name.
-    fn others_out(&self, views: &[View<'_>], at: usize, taken: &BTreeSet<usize>) -> Vec<String> {
+    fn permit(
+        &self,
+        plan: &mut Plan,
+        views: &[View<'_>],
+        at: usize,
+        serves: bool,
+        look: Option<&Look<'_>>,
+        taken: &mut BTreeSet<usize>,
+    ) -> Permit {
+        if self.wait_for_pulls(plan, &views[at]) {
+            // What is out meanwhile can serve as it is.
+            self.put_back(plan, &views[at]);
+            return Permit::Withheld;
+        }
+        if serves {
+            self.permit_serving(plan, views, at, look, taken)
+        } else {
+            self.permit_quiet(plan, views, at, taken)
+        }
+    }
+
+    fn target(&self, balancer: &str, view: &View<'_>) -> Option<&Target> {
+        self.seen.balancers.get(balancer)?.known()?.targets.get(view.instance.ec2_id.as_ref()?)
+    }
+
+    fn gets_requests(&self, balancer: &str, view: &View<'_>) -> bool {
+        self.target(balancer, view) == Some(&Target::InService)
+    }
+
+    /// Every balancer was asked, and none sends it requests or lets it finish any.
+    fn is_idle(&self, view: &View<'_>) -> bool {
+        !matches!(view.standing, Standing::Unknown | Standing::NoBalancers)
+            && self
+                .layer
+                .load_balancers
+                .iter()
+                .all(|balancer| matches!(self.target(balancer.name(), view), None | Some(Target::OutOfService(_))))
+    }
+
+    /// Work on it is under way, as seen or as begun a moment ago.
+    fn is_worked_on(&self, view: &View<'_>) -> bool {
+        view.engine.is_none() || view.is_in_hand() || self.facts.busy.contains(&Lane::Node(view.hostname().to_owned()))
+    }
+
+    /// Not to be counted on while the one at hand is out: it lacks a place that the one at hand has.
+    fn is_unavailable(&self, other: &View<'_>, at_hand: &View<'_>) -> bool {
+        self.is_worked_on(other)
+            || match other.standing {
+                Standing::Unknown => true,
+                Standing::NoBalancers => !other.serves_well(),
+                _ => self.layer.load_balancers.iter().any(|balancer| {
+                    self.gets_requests(balancer.name(), at_hand) && !self.gets_requests(balancer.name(), other)
+                }),
+            }
+    }
+
+    /// The other instances that are out, by name.
+    fn others_out(
+        &self,
+        views: &[View<'_>],
+        at: usize,
+        taken: &BTreeSet<usize>,
+        is_out: impl Fn(&View<'_>) -> bool,
+    ) -> Vec<String> {
         let mut out: Vec<String> = views
             .iter()
             .enumerate()
-            .filter(|(i, view)| *i != at && (view.is_unavailable() || taken.contains(i)))
+            .filter(|(i, view)| *i != at && (taken.contains(i) || is_out(view)))
             .map(|(_, view)| view.hostname().to_owned())
             .collect();
         for missing in views.len()..self.layer.instances.count as usize {
@@ -287,22 +416,25 @@ impl Desk<'_> {
         out
     }
 
+    /// How many others would serve while this one is out, behind the balancer for which they are fewest.
     fn others_in(&self, views: &[View<'_>], at: usize, taken: &BTreeSet<usize>) -> u32 {
-        let count = views
-            .iter()
-            .enumerate()
-            .filter(|(i, view)| *i != at && !taken.contains(i) && !view.is_unavailable())
-            .count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        let others = || {
+            let reliable = views.iter().enumerate().filter(|(i, _)| *i != at && !taken.contains(i));
+            reliable.map(|(_, view)| view).filter(|view| !self.is_worked_on(view) && view.serves_well())
+        };
+        let balancers = self.layer.load_balancers.iter().map(|balancer| balancer.name());
+        let fewest = balancers
+            .filter(|name| self.gets_requests(name, &views[at]))
+            .map(|name| others().filter(|view| self.gets_requests(name, view)).count())
+            .min();
+        u32::try_from(fewest.unwrap_or_else(|| others().count())).unwrap_or(u32::MAX)
     }
 
-    /// A container that serves nobody is swapped without draining, within the same budget.
+    /// A container that serves nobody is swapped without draining, on as many instances at once as may be out.
     fn permit_quiet(&self, plan: &mut Plan, views: &[View<'_>], at: usize, taken: &mut BTreeSet<usize>) -> Permit {
-        if self.wait_for_pulls(plan, &views[at]) {
-            return Permit::Withheld;
-        }
-        let out = self.others_out(views, at, taken);
-        if out.len() >= self.rollout.max_unavailable as usize && !views[at].is_unavailable() {
+        let out = self.others_out(views, at, taken, |other| self.is_worked_on(other));
+        let is_out = matches!(views[at].standing, Standing::Out | Standing::Draining(_));
+        if out.len() >= self.rollout.max_unavailable as usize && !is_out {
             plan.hold(views[at].hostname(), format!("its turn: {} first", out.join(", ")), None);
             return Permit::Withheld;
         }
@@ -327,8 +459,10 @@ impl Desk<'_> {
         taken: &mut BTreeSet<usize>,
     ) -> Permit {
         let view = &views[at];
-        if self.wait_for_pulls(plan, view) {
-            return Permit::Withheld;
+        // What is not up serves nobody where no balancer sends anything.
+        if look.is_some_and(|look| !look.up) && self.is_idle(view) {
+            taken.insert(at);
+            return Permit::Granted(None);
         }
         let can_ever_drain = self.layer.instances.count > self.rollout.min_in_service;
         if !can_ever_drain {
@@ -336,27 +470,27 @@ impl Desk<'_> {
         }
         if matches!(view.standing, Standing::Unknown) {
             plan.hold(view.hostname(), "a clear answer from its load balancers", None);
-            return Permit::Withheld;
+            return Permit::Refused;
         }
         // An instance that is out already is finished first; only one that serves must fit the budget.
-        let serving = matches!(view.standing, Standing::InService)
-            || (view.standing == Standing::NoBalancers && view.serves_well());
+        let serving = match view.standing {
+            Standing::NoBalancers => view.serves_well(),
+            _ => self.layer.load_balancers.iter().any(|balancer| self.gets_requests(balancer.name(), view)),
+        };
         if serving {
-            let out = self.others_out(views, at, taken);
+            let out = self.others_out(views, at, taken, |other| self.is_unavailable(other, view));
             if out.len() >= self.rollout.max_unavailable as usize {
-                plan.hold(
-                    view.hostname(),
-                    format!(
-                        "{} to be back in service (maxUnavailable {})",
-                        out.join(", "),
-                        self.rollout.max_unavailable
-                    ),
-                    None,
+                let on = format!(
+                    "{} to be back in service (maxUnavailable {})",
+                    out.join(", "),
+                    self.rollout.max_unavailable
                 );
+                plan.hold(view.hostname(), on, None);
                 return Permit::Withheld;
             }
             let others = self.others_in(views, at, taken);
-            if others < self.rollout.min_in_service {
+            // One that does not serve well itself is no loss to the others.
+            if others < self.rollout.min_in_service && view.serves_well() {
                 plan.hold(
                     view.hostname(),
                     format!("{} other instances in service, {others} are (minInService)", self.rollout.min_in_service),
@@ -391,24 +525,27 @@ impl Desk<'_> {
         taken: &mut BTreeSet<usize>,
     ) -> Permit {
         let view = &views[at];
-        if self.others_in(views, at, taken) + 1 < self.rollout.min_in_service && !view.is_unavailable() {
+        if view.standing == Standing::Out {
+            taken.insert(at);
+            return match self.drained(plan, view, self.rollout.min_in_service) {
+                Drained::Yes => Permit::Granted(self.guard(view)),
+                Drained::NotYet | Drained::TimedOut => Permit::Withheld,
+            };
+        }
+        if matches!(view.standing, Standing::Draining(_) | Standing::Partly(_)) {
+            self.put_back(plan, view);
+        }
+        let wanted = self.rollout.min_in_service.min(self.layer.instances.count);
+        if self.others_in(views, at, taken) + 1 < wanted && view.serves_well() {
             plan.hold(view.hostname(), "the other instances to be in service", None);
             return Permit::Withheld;
         }
         taken.insert(at);
-        let (Some(look), true) = (look, view.serves_well()) else { return Permit::Granted(None) };
+        let Some(look) = look.filter(|look| look.up) else { return Permit::Granted(None) };
         if look.slot.container.allow_downtime {
             return Permit::Granted(None);
         }
-        let siblings: Vec<&Look<'_>> = view
-            .looks
-            .iter()
-            .filter(|other| {
-                other.slot.app.name == look.slot.app.name
-                    && other.slot.container.name == look.slot.container.name
-                    && other.slot.index != look.slot.index
-            })
-            .collect();
+        let siblings: Vec<&Look<'_>> = view.looks.iter().filter(|other| other.is_sibling(look)).collect();
         if siblings.is_empty() {
             plan.condition(
                 Kind::Refused,
@@ -422,7 +559,7 @@ impl Desk<'_> {
                     self.rollout.min_in_service
                 ),
             );
-            return Permit::Withheld;
+            return Permit::Refused;
         }
         if let Some(down) = siblings.iter().find(|other| !other.up) {
             plan.hold(
@@ -430,7 +567,7 @@ impl Desk<'_> {
                 format!("{} to be healthy before {} is touched", down.slot.name, look.slot.name),
                 None,
             );
-            return Permit::Withheld;
+            return Permit::Refused;
         }
         // What sends the requests on inside the instance (a haproxy, say) needs a moment to see that they are up.
         let up_since = siblings.iter().filter_map(|other| self.facts.up_since.get(other.id.as_ref()?)).max();

@@ -1,5 +1,7 @@
 //! A slot: the place of one replica of one container on every instance of a layer.
 
+use std::collections::BTreeSet;
+
 use crate::spec::{App, Container, Desired, Layer};
 
 /// See the module.
@@ -16,6 +18,12 @@ pub struct Slot<'a> {
 }
 
 impl Slot<'_> {
+    /// The names of what it is linked with or takes volumes from, as declared.
+    fn needs(&self) -> impl Iterator<Item = &str> {
+        let entries = self.container.links.iter().chain(&self.container.volumes_from);
+        entries.map(|entry| entry.split(':').next().unwrap_or(entry))
+    }
+
     /// The name under which the container that it replaces is kept until the rollout is over.
     pub fn old_name(&self) -> String {
         format!("{}{OLD}", self.name)
@@ -32,9 +40,10 @@ pub const OLD: &str = ".old";
 /// Suffix of a failed container.
 pub const FAILED: &str = ".failed";
 
-/// Every slot of a layer, in the order in which they are processed.
+/// Every slot of a layer, in the order in which they are processed: as declared, but what a container is linked with
+/// or takes volumes from comes before it.
 pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
-    desired
+    let mut left: Vec<Slot<'a>> = desired
         .apps
         .iter()
         .filter(|app| app.is_docker() && app.layer == layer.short_name)
@@ -42,5 +51,13 @@ pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
         .flat_map(|(app, container)| {
             (0..container.replicas).map(move |index| Slot { app, container, index, name: container.replica(index) })
         })
-        .collect()
+        .collect();
+    let mut ordered = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let names: BTreeSet<&str> = left.iter().map(|slot| slot.name.as_str()).collect();
+        // Validation refuses circles; were there one, the order declared is as good as any.
+        let next = left.iter().position(|slot| !slot.needs().any(|name| names.contains(name))).unwrap_or(0);
+        ordered.push(left.remove(next));
+    }
+    ordered
 }

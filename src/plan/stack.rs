@@ -213,6 +213,12 @@ fn attachments(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Fact
             None => {
                 // OpsWorks deregisters whatever a load balancer has when it is attached to a layer.
                 // Source: OpsWorks User Guide, "Elastic Load Balancing Layer".
+                let known = seen.balancers.get(declared).is_some_and(|balancer| balancer.known().is_some());
+                if !known || seen.opsworks.instances.known().is_none() {
+                    let on = format!("a clear answer about load balancer {declared} before it is attached");
+                    plan.hold(&subject, on, None);
+                    continue;
+                }
                 if let Some(stranger) = stranger_in_service(declared, seen) {
                     plan.condition(
                         Kind::Refused,

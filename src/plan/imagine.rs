@@ -1,0 +1,294 @@
+//! A world in which every action succeeds and everything that is waited for comes about.
+//!
+//! The forecast is played in it, and the planner's own tests drive it, with faults of their making.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Plan, fleet, node::is_live};
+use crate::{
+    action::{Action, EngineAction, Run},
+    spec::Desired,
+    world::{
+        Balancer, ContainerSeen, Engine, Health, Observed, OwApp, OwInstance, OwLayer, OwStack, Seen, State, Target,
+    },
+};
+
+/// The ideal world.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// What a look at it gives.
+    pub seen: Observed,
+    /// Its clock.
+    pub now: Timestamp,
+    made: usize,
+}
+
+impl World {
+    /// A world that is as it was seen.
+    pub fn new(seen: Observed, now: Timestamp) -> World {
+        World { seen, now, made: 0 }
+    }
+
+    fn id(&mut self, kind: &str) -> String {
+        self.made += 1;
+        format!("new-{kind}-{}", self.made)
+    }
+
+    /// Every action succeeds, and takes a millisecond. What it aims at and is not there is left alone.
+    pub fn carry_out(&mut self, action: &Action) {
+        self.now += Duration::from_millis(1);
+        match action.clone() {
+            Action::CreateStack { settings } => {
+                let id = self.id("stack");
+                self.seen.opsworks.stack = Seen::Known(Some(OwStack { id, ours: true, settings }));
+                for_known(&mut self.seen.opsworks.layers, Vec::new);
+                for_known(&mut self.seen.opsworks.apps, Vec::new);
+                for_known(&mut self.seen.opsworks.instances, Vec::new);
+            }
+            Action::UpdateStack { settings, .. } => {
+                if let Some(Some(stack)) = self.seen.opsworks.stack.known_mut() {
+                    stack.settings = settings;
+                    stack.ours = true;
+                }
+            }
+            Action::CreateLayer { settings, .. } => {
+                let id = self.id("layer");
+                self.layers().push(OwLayer { id, ours: true, settings });
+            }
+            Action::UpdateLayer { id, settings, .. } => {
+                if let Some(layer) = self.layers().iter_mut().find(|layer| layer.id == id) {
+                    layer.settings = settings;
+                    layer.ours = true;
+                }
+            }
+            Action::CreateApp { settings, .. } => {
+                let id = self.id("app");
+                self.apps().push(OwApp { id, ours: true, settings });
+            }
+            Action::UpdateApp { id, settings, .. } => {
+                if let Some(app) = self.apps().iter_mut().find(|app| app.id == id) {
+                    app.settings = settings;
+                    app.ours = true;
+                }
+            }
+            Action::DeleteApp { id, .. } => self.apps().retain(|app| app.id != id),
+            // A hostname is unique within a stack.
+            Action::CreateInstance { hostname, .. } if self.instances().iter().any(|i| i.hostname == hostname) => {}
+            Action::CreateInstance { layer_id, hostname, instance_type, .. } => {
+                let id = self.id("instance");
+                self.instances().push(OwInstance {
+                    id,
+                    ec2_id: None,
+                    hostname,
+                    layer_ids: vec![layer_id],
+                    instance_type,
+                    status: "stopped".into(),
+                    private_ip: None,
+                    public_ip: None,
+                });
+            }
+            Action::StartInstance { id, .. } => self.set_status(&id, "requested"),
+            Action::StopInstance { id, .. } => self.set_status(&id, "stopping"),
+            Action::DeleteInstance { id, .. } => self.instances().retain(|instance| instance.id != id),
+            Action::AttachBalancer { layer_id, balancer, .. } => {
+                if let Some(attached) = self.seen.opsworks.attached.known_mut() {
+                    attached.insert(layer_id, balancer);
+                }
+            }
+            Action::DetachBalancer { layer_id, .. } => {
+                if let Some(attached) = self.seen.opsworks.attached.known_mut() {
+                    attached.remove(&layer_id);
+                }
+            }
+            Action::Register { balancer, ec2_id, .. } => {
+                if let Some(found) = self.balancer(&balancer) {
+                    found.targets.insert(ec2_id, Target::OutOfService("registration in progress".into()));
+                }
+            }
+            Action::Deregister { balancer, ec2_id, .. } => {
+                if let Some(found) = self.balancer(&balancer) {
+                    match found.draining {
+                        Some(_) => found.targets.insert(ec2_id, Target::Draining),
+                        None => found.targets.remove(&ec2_id),
+                    };
+                }
+            }
+            Action::Engine { node, what } => {
+                let id = self.id("container");
+                let now = self.now;
+                if let Some(engine) = self.seen.engines.get_mut(&node.hostname).and_then(Seen::known_mut) {
+                    on_engine(engine, what, id, now);
+                }
+            }
+        }
+    }
+
+    /// Brings about one thing that is waited for; false when there is nothing that could come about.
+    pub fn let_time_pass(&mut self, desired: &Desired, plan: &Plan) -> bool {
+        if self.start_or_stop_instances(desired) | self.settle_targets() | self.settle_containers() {
+            self.now += Duration::from_secs(1);
+            return true;
+        }
+        match plan.holds.iter().filter_map(|hold| hold.until).filter(|until| *until > self.now).min() {
+            Some(until) => {
+                self.now = until;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn start_or_stop_instances(&mut self, desired: &Desired) -> bool {
+        let mut changed = false;
+        let mut online = Vec::new();
+        let fresh = format!("(address of new instance {})", self.made);
+        for instance in self.instances().iter_mut() {
+            match fleet::phase(&instance.status) {
+                fleet::Phase::Starting => {
+                    instance.status = "online".into();
+                    instance.ec2_id.get_or_insert_with(|| format!("i-new-{}", instance.hostname));
+                    instance.private_ip.get_or_insert_with(|| fresh.clone());
+                    instance.public_ip.get_or_insert_with(|| fresh.clone());
+                    online.push(instance.hostname.clone());
+                    changed = true;
+                }
+                fleet::Phase::Stopping => {
+                    instance.status = "stopped".into();
+                    changed = true;
+                }
+                _ => {}
+            }
+        }
+        // An engine is looked at as soon as its instance is online.
+        for node in fleet::nodes(desired, &self.seen) {
+            if let std::collections::btree_map::Entry::Vacant(e) = self.seen.engines.entry(node.hostname) {
+                e.insert(Seen::Known(Engine::default()));
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    fn settle_targets(&mut self) -> bool {
+        let mut changed = false;
+        for balancer in self.seen.balancers.values_mut().filter_map(Seen::known_mut) {
+            let before = balancer.targets.clone();
+            balancer.targets.retain(|_, target| *target != Target::Draining);
+            for target in balancer.targets.values_mut() {
+                *target = Target::InService;
+            }
+            changed |= before != balancer.targets;
+        }
+        changed
+    }
+
+    fn settle_containers(&mut self) -> bool {
+        let mut changed = false;
+        for engine in self.seen.engines.values_mut().filter_map(Seen::known_mut) {
+            for container in engine.containers.values_mut() {
+                if container.state == State::Running && container.health == Some(Health::Starting) {
+                    container.health = Some(Health::Healthy);
+                    changed = true;
+                }
+            }
+        }
+        changed
+    }
+
+    fn layers(&mut self) -> &mut Vec<OwLayer> {
+        for_known(&mut self.seen.opsworks.layers, Vec::new)
+    }
+
+    fn apps(&mut self) -> &mut Vec<OwApp> {
+        for_known(&mut self.seen.opsworks.apps, Vec::new)
+    }
+
+    fn instances(&mut self) -> &mut Vec<OwInstance> {
+        for_known(&mut self.seen.opsworks.instances, Vec::new)
+    }
+
+    fn set_status(&mut self, id: &str, status: &str) {
+        if let Some(instance) = self.instances().iter_mut().find(|instance| instance.id == id) {
+            instance.status = status.to_owned();
+        }
+    }
+
+    fn balancer(&mut self, name: &str) -> Option<&mut Balancer> {
+        self.seen.balancers.get_mut(name)?.known_mut()
+    }
+}
+
+/// The known value; an action on something unknown is never planned, so making it known loses nothing.
+fn for_known<T>(seen: &mut Seen<T>, empty: impl FnOnce() -> T) -> &mut T {
+    if let Seen::Unknown(_) = seen {
+        *seen = Seen::Known(empty());
+    }
+    match seen {
+        Seen::Known(value) => value,
+        Seen::Unknown(_) => unreachable!("made known above"),
+    }
+}
+
+fn on_engine(engine: &mut Engine, what: EngineAction, id: String, now: Timestamp) {
+    match what {
+        EngineAction::Pull { image } => {
+            engine.images.insert(image.clone(), format!("(image id of {image})"));
+        }
+        EngineAction::CreateVolume { name, .. } => {
+            engine.volumes.insert(name);
+        }
+        EngineAction::Create { run } => {
+            let mut container = created(&run, id);
+            container.image_id = engine.images.get(&run.image).cloned().unwrap_or_default();
+            engine.containers.entry(run.name.clone()).or_insert(container);
+        }
+        EngineAction::Start { id, .. } => {
+            if let Some(container) = with_id(engine, &id)
+                && !is_live(container)
+            {
+                container.state = State::Running;
+                container.started_at = Some(now);
+                container.restarts = 0;
+                if container.health.is_some() {
+                    container.health = Some(Health::Starting);
+                }
+            }
+        }
+        EngineAction::Stop { id, .. } => {
+            if let Some(container) = with_id(engine, &id)
+                && is_live(container)
+            {
+                container.state = State::Exited { exit_code: 0 };
+            }
+        }
+        EngineAction::Rename { id, to, .. } => {
+            let from = engine.containers.iter().find(|(_, container)| container.id == id).map(|(name, _)| name.clone());
+            if let Some(from) = from
+                && !engine.containers.contains_key(&to)
+                && let Some(container) = engine.containers.remove(&from)
+            {
+                engine.containers.insert(to, container);
+            }
+        }
+        EngineAction::Remove { id, .. } => engine.containers.retain(|_, c| c.id != id || is_live(c)),
+    }
+}
+
+fn with_id<'a>(engine: &'a mut Engine, id: &str) -> Option<&'a mut ContainerSeen> {
+    engine.containers.values_mut().find(|container| container.id == id)
+}
+
+fn created(run: &Run, id: String) -> ContainerSeen {
+    ContainerSeen {
+        id,
+        labels: run.labels.clone(),
+        state: State::Created,
+        image_id: String::new(),
+        restarts: 0,
+        health: run.health_check.as_ref().map(|_| Health::Starting),
+        started_at: None,
+        last_words: None,
+    }
+}

@@ -1,0 +1,243 @@
+//! Scenarios with their golden plans: every `tests/scenarios/*.scenario` is a script, and what it prints is beside it.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test plan` writes the golden files anew; read the difference before you keep it.
+//!
+//! The words of a script: `given NAME` (a manifest; the world has its load balancers and nothing else) · `edit A => B`
+//! (a new revision) · `converge` (prints what is done; `converge quietly`
+//! does not) · `until TEXT` (up to and with the first action that
+//! begins so) · `broken IMAGE HOW` ·
+//! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
+//! · `container HOST/NAME STATE` · `foreign HOST/NAME` · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
+//! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
+//! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
+
+mod trial;
+
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
+
+use evenkeel::{
+    plan::forecast::forecast,
+    world::{Class, ContainerSeen, Health, Seen, State, Target, Trouble},
+};
+use trial::{Broken, Trial};
+
+#[test]
+fn every_scenario_goes_as_its_golden_file_says() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut scripts: Vec<_> = fs::read_dir(&dir)
+        .expect("scenarios")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ext| ext == "scenario"))
+        .collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    let mut wrong = Vec::new();
+    for path in scripts {
+        let script = fs::read_to_string(&path).expect("a script");
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let said = std::panic::catch_unwind(|| play(&dir, &script)).unwrap_or_else(|_| format!("{name} panicked\n"));
+        let golden = path.with_extension("golden");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &said).expect("written");
+        } else if fs::read_to_string(&golden).unwrap_or_default() != said {
+            wrong.push(format!("— {name}:\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "not as the golden files say:\n{}", wrong.join("\n"));
+}
+
+fn play(dir: &Path, script: &str) -> String {
+    let mut out = String::new();
+    let mut trial: Option<Trial> = None;
+    for line in script.lines() {
+        if line.starts_with('#') || line.trim().is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "> {line}");
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if word == "given" {
+            let text = fs::read_to_string(dir.join("manifests").join(format!("{rest}.yaml"))).expect("a manifest");
+            trial = Some(Trial::new(&text));
+            continue;
+        }
+        let trial = trial.as_mut().expect("given NAME comes first");
+        trial.log.clear();
+        command(trial, word, rest, &mut out);
+    }
+    out
+}
+
+fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
+    let words: Vec<&str> = rest.split(' ').collect();
+    match word {
+        "edit" => {
+            let (from, to) = rest.split_once(" => ").expect("edit A => B");
+            trial.edit(from, &to.replace("\\n", "\n"));
+        }
+        "converge" => {
+            let mut rounds = 0;
+            while trial.round() {
+                rounds += 1;
+                let last = trial.log.last().cloned().unwrap_or_default();
+                if trial.log.iter().filter(|line| **line == last).count() > 4 {
+                    trial.log.push("and so on".into());
+                    break;
+                }
+                assert!(rounds < 3000, "never comes to rest: {:#?}", trial.log);
+            }
+            if rest != "quietly" {
+                for line in &trial.log {
+                    let _ = writeln!(out, "  {line}");
+                }
+            }
+            let plan = trial.plan();
+            let _ = writeln!(out, "  {}", if plan.is_done() { "= nothing more to do" } else { "= not done" });
+            told(&plan, out);
+        }
+        "until" => {
+            'rounds: for round in 0.. {
+                assert!(round < 3000, "never: {rest}");
+                let plan = trial.plan();
+                let mut lanes = std::collections::BTreeSet::new();
+                for action in &plan.actions {
+                    if lanes.insert(action.lane()) {
+                        trial.carry_out(action);
+                        if action.key().starts_with(rest) {
+                            break 'rounds;
+                        }
+                    }
+                }
+                if plan.actions.is_empty() {
+                    assert!(trial.wait(&plan), "never: {rest}; {plan:?}");
+                }
+            }
+        }
+        "broken" => {
+            let how = match words[1] {
+                "unhealthy" => Broken::Unhealthy,
+                "hangs" => Broken::Hangs,
+                "restarts" => Broken::Restarts,
+                "exits-after" => Broken::ExitsAfter(words[2].parse().expect("seconds")),
+                "start-refused" => Broken::StartRefused,
+                "create-refused" => Broken::CreateRefused,
+                "pull-refused" => Broken::PullRefused,
+                other => panic!("{other}?"),
+            };
+            trial.broken.insert(words[0].into(), how);
+            trial.afflict();
+        }
+        "mend" => {
+            trial.broken.remove(words[0]);
+        }
+        "joined" => trial.joined(rest),
+        "cloud" => {
+            let trouble = Trouble { class: Class::Transient, message: "OpsWorks does not answer".into() };
+            let cloud = &mut trial.world.seen.opsworks;
+            cloud.stack = Seen::Unknown(trouble.clone());
+            cloud.layers = Seen::Unknown(trouble.clone());
+            cloud.apps = Seen::Unknown(trouble.clone());
+            cloud.instances = Seen::Unknown(trouble.clone());
+            cloud.attached = Seen::Unknown(trouble);
+        }
+        "sent" => {
+            trial.facts.intents.insert(rest.into(), trial.world.now);
+        }
+        "crash" => trial.crash(),
+        "unknown" => {
+            trial.unknown.insert(rest.into());
+        }
+        "known" => {
+            trial.unknown.remove(rest);
+        }
+        "container" => {
+            if words[1] == "gone" {
+                let (host, name) = words[0].split_once('/').expect("HOST/NAME");
+                trial.engine(host).containers.remove(name);
+                return;
+            }
+            let container = trial.container(words[0]);
+            match words[1] {
+                "exited" => container.state = State::Exited { exit_code: 1 },
+                "restarting" => container.state = State::Restarting { exit_code: 1 },
+                "dead" => container.state = State::Dead,
+                "paused" => container.state = State::Paused,
+                "unhealthy" => container.health = Some(Health::Unhealthy),
+                other => panic!("{other}?"),
+            }
+        }
+        "foreign" => {
+            let (host, name) = rest.split_once('/').expect("HOST/NAME");
+            let container = ContainerSeen {
+                id: format!("foreign-{name}"),
+                labels: BTreeMap::new(),
+                state: State::Running,
+                image_id: "foreign".into(),
+                restarts: 0,
+                health: None,
+                started_at: None,
+                last_words: None,
+            };
+            trial.engine(host).containers.insert(name.into(), container);
+        }
+        "target" => {
+            let id = trial.instance(words[1]).ec2_id.clone().expect("an EC2 id");
+            let targets = trial.targets(words[0]);
+            match words[2] {
+                "absent" => targets.remove(&id),
+                "out" => targets.insert(id, Target::OutOfService("health check failed".into())),
+                "in" => targets.insert(id, Target::InService),
+                "draining" => targets.insert(id, Target::Draining),
+                other => panic!("{other}?"),
+            };
+        }
+        "instance" => trial.instance(words[0]).status = words[1].into(),
+        "pass" => {
+            trial.world.now += Duration::from_secs(rest.parse().expect("seconds"));
+            trial.afflict();
+        }
+        "plan" => {
+            let plan = trial.plan();
+            for action in &plan.actions {
+                let _ = writeln!(out, "  {action}");
+            }
+            told(&plan, out);
+        }
+        "forecast" => {
+            trial.plan();
+            let forecast = forecast(&trial.desired, &trial.look(), &trial.facts, trial.world.now);
+            let mut number = 0;
+            for step in &forecast.steps {
+                if step.number != number {
+                    for after in &step.after {
+                        let _ = writeln!(out, "        … {after}");
+                    }
+                    number = step.number;
+                    let _ = writeln!(out, "  {number:>4}  {}", step.action);
+                } else {
+                    let _ = writeln!(out, "        {}", step.action);
+                }
+            }
+            for condition in &forecast.end.conditions {
+                let _ = writeln!(out, "  !  {condition}");
+            }
+            for hold in &forecast.stuck_on {
+                let _ = writeln!(out, "  …  {hold}");
+            }
+        }
+        "containers" => {
+            for line in trial.containers() {
+                let _ = writeln!(out, "  {line}");
+            }
+        }
+        other => panic!("{other}?"),
+    }
+}
+
+fn told(plan: &evenkeel::plan::Plan, out: &mut String) {
+    for condition in &plan.conditions {
+        let _ = writeln!(out, "  !  {condition}");
+    }
+    for hold in &plan.holds {
+        let _ = writeln!(out, "  …  {hold}");
+    }
+}

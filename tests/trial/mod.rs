@@ -1,0 +1,301 @@
+//! A stack in an imagined world, with faults, driven by the planner alone.
+
+#![allow(dead_code, missing_docs)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use evenkeel::{
+    action::{Action, EngineAction, Lane},
+    plan::{Facts, Failure, Plan, imagine::World, plan},
+    spec::{Desired, File, stack::LoadBalancer, validate},
+    world::{
+        Balancer, Class, ContainerSeen, Engine, Health, Observed, OpsWorks, OwInstance, Seen, State, Target, Trouble,
+    },
+};
+use jiff::Timestamp;
+
+/// What goes wrong with every container of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    Unhealthy,
+    /// Its health check never passes and never fails.
+    Hangs,
+    /// It ends after so many seconds.
+    ExitsAfter(u32),
+    Restarts,
+    StartRefused,
+    CreateRefused,
+    PullRefused,
+}
+
+#[derive(Clone)]
+pub struct Trial {
+    pub manifest: String,
+    pub desired: Desired,
+    pub world: World,
+    pub facts: Facts,
+    pub broken: BTreeMap<String, Broken>,
+    pub unknown: BTreeSet<String>,
+    pub log: Vec<String>,
+    /// Balancers that every layer serves beside those in the manifest.
+    joined: Vec<String>,
+    revision: u32,
+}
+
+pub fn beginning() -> Timestamp {
+    "2026-01-05T12:00:00Z".parse().expect("a time")
+}
+
+pub fn decode(revision: &str, text: &str) -> Desired {
+    match validate::load(revision, vec![File::new("manifest.yaml", text.as_bytes().to_vec())]) {
+        Ok(manifests) => manifests.into_values().next().expect("one stack"),
+        Err(problems) => panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+impl Trial {
+    /// Nothing exists but the load balancers.
+    pub fn new(manifest: &str) -> Trial {
+        let desired = decode("r1", manifest);
+        let balancers = desired
+            .stack
+            .layers
+            .iter()
+            .flat_map(|layer| &layer.load_balancers)
+            .map(|b| (b.name().to_owned(), Seen::Known(Balancer { draining: Some(60), targets: BTreeMap::new() })))
+            .collect();
+        let seen = Observed {
+            opsworks: OpsWorks {
+                stack: Seen::Known(None),
+                layers: Seen::Known(Vec::new()),
+                apps: Seen::Known(Vec::new()),
+                instances: Seen::Known(Vec::new()),
+                attached: Seen::Known(BTreeMap::new()),
+            },
+            balancers,
+            engines: BTreeMap::new(),
+        };
+        Trial {
+            manifest: manifest.to_owned(),
+            desired,
+            world: World::new(seen, beginning()),
+            facts: Facts::default(),
+            broken: BTreeMap::new(),
+            unknown: BTreeSet::new(),
+            log: Vec::new(),
+            joined: Vec::new(),
+            revision: 1,
+        }
+    }
+
+    /// A new revision of the manifest.
+    pub fn edit(&mut self, from: &str, to: &str) {
+        assert!(self.manifest.contains(from), "the manifest has no {from:?}");
+        let text = self.manifest.replace(from, to);
+        self.declare(&text);
+    }
+
+    pub fn declare(&mut self, text: &str) {
+        self.revision += 1;
+        self.manifest = text.to_owned();
+        self.desired = decode(&format!("r{}", self.revision), text);
+        self.facts.failures.clear();
+        self.join();
+    }
+
+    /// One more balancer for every layer: OpsWorks itself attaches one only, so a manifest cannot say it yet.
+    pub fn joined(&mut self, name: &str) {
+        self.joined.push(name.to_owned());
+        let balancer = Balancer { draining: Some(60), targets: BTreeMap::new() };
+        self.world.seen.balancers.insert(name.to_owned(), Seen::Known(balancer));
+        self.join();
+    }
+
+    fn join(&mut self) {
+        for layer in &mut self.desired.stack.layers {
+            layer.load_balancers.extend(self.joined.iter().cloned().map(LoadBalancer::Classic));
+        }
+    }
+
+    pub fn crash(&mut self) {
+        self.facts = Facts::default();
+    }
+
+    /// What a look gives now.
+    pub fn look(&self) -> Observed {
+        let mut seen = self.world.seen.clone();
+        let trouble = |name: &str| Trouble { class: Class::Transient, message: format!("{name} does not answer") };
+        for name in &self.unknown {
+            if let Some(engine) = seen.engines.get_mut(name) {
+                *engine = Seen::Unknown(trouble(name));
+            }
+            if let Some(balancer) = seen.balancers.get_mut(name) {
+                *balancer = Seen::Unknown(trouble(name));
+            }
+        }
+        seen
+    }
+
+    pub fn plan(&mut self) -> Plan {
+        let seen = self.look();
+        self.facts.note(&self.desired, &seen, self.world.now);
+        let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
+        self.facts.failures.retain(|key, _| plan.wanted.contains(key));
+        plan
+    }
+
+    /// Carries out one action, unless something that is broken refuses it.
+    pub fn carry_out(&mut self, action: &Action) -> bool {
+        let key = action.key();
+        if let Some(trouble) = self.refusal(action) {
+            self.log.push(format!("{key}: {}", trouble.message));
+            self.fail(action, trouble);
+            return false;
+        }
+        self.log.push(key.clone());
+        self.facts.failures.remove(&key);
+        self.world.carry_out(action);
+        self.afflict();
+        true
+    }
+
+    pub fn fail(&mut self, action: &Action, trouble: Trouble) {
+        let key = action.key();
+        let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
+        let wait = match trouble.class {
+            Class::Terminal => Duration::from_secs(60),
+            _ => Duration::from_millis(500 << times.min(7)),
+        };
+        let retry_at = self.world.now + wait;
+        self.facts.failures.insert(key, Failure { trouble, times, retry_at });
+    }
+
+    fn refusal(&self, action: &Action) -> Option<Trouble> {
+        let Action::Engine { node, what } = action else { return None };
+        let image = match what {
+            EngineAction::Pull { image } => image.clone(),
+            EngineAction::Create { run } => run.image.clone(),
+            EngineAction::Start { id, .. } => {
+                let engine = self.world.seen.engines.get(&node.hostname)?.known()?;
+                engine.containers.values().find(|c| &c.id == id)?.image_id.clone()
+            }
+            _ => return None,
+        };
+        let broken = self.broken.iter().find(|(name, _)| image.contains(name.as_str()))?.1;
+        let (class, message) = match (what, broken) {
+            (EngineAction::Pull { .. }, Broken::PullRefused) => (Class::Terminal, "no such image"),
+            (EngineAction::Create { .. }, Broken::CreateRefused) => (Class::Terminal, "invalid mount"),
+            (EngineAction::Start { .. }, Broken::StartRefused) => (Class::Transient, "exec: no such file"),
+            _ => return None,
+        };
+        Some(Trouble { class, message: message.into() })
+    }
+
+    /// What is broken shows.
+    pub fn afflict(&mut self) {
+        let now = self.world.now;
+        for engine in self.world.seen.engines.values_mut().filter_map(Seen::known_mut) {
+            for container in engine.containers.values_mut() {
+                let Some((_, broken)) = self.broken.iter().find(|(name, _)| container.image_id.contains(name.as_str()))
+                else {
+                    continue;
+                };
+                if container.state != State::Running {
+                    continue;
+                }
+                match broken {
+                    Broken::Unhealthy => {
+                        container.health = Some(Health::Unhealthy);
+                        container.last_words = Some("503".into());
+                    }
+                    Broken::Hangs => container.health = Some(Health::Starting),
+                    Broken::Restarts => {
+                        container.state = State::Restarting { exit_code: 1 };
+                        container.restarts += 1;
+                        container.last_words = Some("cannot bind".into());
+                    }
+                    Broken::ExitsAfter(seconds)
+                        if container
+                            .started_at
+                            .is_some_and(|at| now >= at + Duration::from_secs((*seconds).into())) =>
+                    {
+                        container.state = State::Exited { exit_code: 3 };
+                        container.last_words = Some("bye".into());
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// One round: everything that may run side by side, or a moment of waiting. False when nothing more can happen.
+    pub fn round(&mut self) -> bool {
+        let plan = self.plan();
+        if plan.actions.is_empty() {
+            return !plan.is_done() && self.wait(&plan);
+        }
+        let mut lanes: BTreeSet<Lane> = BTreeSet::new();
+        for action in &plan.actions {
+            if lanes.insert(action.lane()) {
+                self.carry_out(action);
+            }
+        }
+        true
+    }
+
+    pub fn wait(&mut self, plan: &Plan) -> bool {
+        let before = self.world.seen.clone();
+        let now = self.world.now;
+        let moved = self.world.let_time_pass(&self.desired, plan);
+        self.afflict();
+        // What is broken undoes what the ideal world mends: then only time passes.
+        if moved && self.world.seen == before && self.world.now < now + Duration::from_secs(2) {
+            let next = plan.holds.iter().filter_map(|hold| hold.until).filter(|until| *until > now).min();
+            match next {
+                Some(until) => self.world.now = until.max(self.world.now),
+                None => return false,
+            }
+            self.afflict();
+        }
+        moved
+    }
+
+    /// Runs until nothing more happens; the number of rounds, or nothing if it never ends.
+    pub fn run(&mut self, most: usize) -> Option<usize> {
+        (0..most).find(|_| !self.round())
+    }
+
+    pub fn engine(&mut self, hostname: &str) -> &mut Engine {
+        self.world.seen.engines.get_mut(hostname).and_then(Seen::known_mut).expect("an engine")
+    }
+
+    pub fn container(&mut self, at: &str) -> &mut ContainerSeen {
+        let (hostname, name) = at.split_once('/').expect("HOST/NAME");
+        self.engine(hostname).containers.get_mut(name).unwrap_or_else(|| panic!("no container {at}"))
+    }
+
+    pub fn instance(&mut self, hostname: &str) -> &mut OwInstance {
+        let instances = self.world.seen.opsworks.instances.known_mut().expect("instances");
+        instances.iter_mut().find(|instance| instance.hostname == hostname).expect("an instance")
+    }
+
+    pub fn targets(&mut self, balancer: &str) -> &mut BTreeMap<String, Target> {
+        &mut self.world.seen.balancers.get_mut(balancer).and_then(Seen::known_mut).expect("a balancer").targets
+    }
+
+    /// Every container: `docker1/app0 registry/app:2 running healthy`.
+    pub fn containers(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (hostname, engine) in &self.world.seen.engines {
+            for (name, c) in engine.known().map(|engine| &engine.containers).into_iter().flatten() {
+                let image = c.image_id.trim_start_matches("(image id of ").trim_end_matches(')');
+                let health = c.health.map_or(String::new(), |health| format!(" {health:?}"));
+                lines.push(format!("{hostname}/{name} {image} {:?}{health}", c.state));
+            }
+        }
+        lines
+    }
+}
