@@ -60,12 +60,18 @@ impl Shared {
 
     fn started() -> Shared {
         const REGION: &str = "us-west-1";
+        const NAME: &str = "docker-engine";
         const IMAGE: &str = "registry.example.com/shop/busybox:1.0";
         let made = |operation: &str, request: serde_json::Value, id: &str| {
             GROUND.opsworks(REGION, operation, request)[id].as_str().expect("an id").to_owned()
         };
+        // Also what an earlier run that was killed has left.
+        let stacks = GROUND.opsworks(REGION, "DescribeStacks", json!({}));
+        for left in stacks["Stacks"].as_array().into_iter().flatten().filter(|stack| stack["Name"] == NAME) {
+            GROUND.control("POST", "reset", Some(json!({"stack": left["StackId"]})));
+        }
         let stack = json!({
-            "Name": "docker-engine", "Region": REGION, "DefaultRootDeviceType": "ebs",
+            "Name": NAME, "Region": REGION, "DefaultRootDeviceType": "ebs",
             "ServiceRoleArn": "arn:aws:iam::123456789012:role/aws-opsworks-service-role",
             "DefaultInstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/aws-opsworks-ec2-role",
         });

@@ -31,7 +31,7 @@ pub(super) async fn last(
         State::Restarting { .. } | State::Dead => log(client, seen, state).await,
         // One that was stopped because its check failed must not take the reason with it.
         State::Exited { exit_code } => {
-            let mut words = failed_check(state).unwrap_or_default();
+            let mut words = failed_checks(state).join("\n");
             if exit_code != 0 {
                 words = format!("{}\n{words}", log(client, seen, state).await.trim_end());
             }
@@ -56,25 +56,31 @@ fn fresh(seen: &ContainerSeen) -> bool {
 fn health(seen: &ContainerSeen, state: &ContainerState) -> Option<String> {
     match seen.health? {
         Health::Healthy => None,
-        Health::Starting => failed_check(state),
-        Health::Unhealthy => check(state),
+        Health::Starting => failed_checks(state).pop(),
+        Health::Unhealthy => checks(state, 1).pop(),
     }
 }
 
-/// What the health check said, if the last one failed. The engine calls any container that ended unhealthy.
-fn failed_check(state: &ContainerState) -> Option<String> {
-    state.health.as_ref()?.failing_streak.filter(|streak| *streak > 0)?;
-    check(state)
+/// What the health check said each time since it last passed, as far as the engine remembers; the same only once in a
+/// row. That a container ended in between says nothing: the engine calls any such container unhealthy, and the last
+/// checks may have met it while it was being stopped.
+fn failed_checks(state: &ContainerState) -> Vec<String> {
+    let streak = state.health.as_ref().and_then(|health| health.failing_streak).unwrap_or_default();
+    checks(state, streak.try_into().unwrap_or_default())
 }
 
-fn check(state: &ContainerState) -> Option<String> {
-    let last = state.health.as_ref()?.log.as_ref()?.last()?;
-    let output = last.output.as_deref().unwrap_or_default().trim();
-    let code = last.exit_code.unwrap_or_default();
-    Some(match output {
-        "" => format!("health check: exit code {code}, no output"),
-        output => format!("health check: {output}"),
-    })
+/// What the last so many checks said, the oldest first.
+fn checks(state: &ContainerState, count: usize) -> Vec<String> {
+    let log = state.health.as_ref().and_then(|health| health.log.as_deref()).unwrap_or_default();
+    let mut said: Vec<String> = log[log.len().saturating_sub(count)..]
+        .iter()
+        .map(|check| match check.output.as_deref().unwrap_or_default().trim() {
+            "" => format!("health check: exit code {}, no output", check.exit_code.unwrap_or_default()),
+            output => format!("health check: {output}"),
+        })
+        .collect();
+    said.dedup();
+    said
 }
 
 async fn log(client: &Client, seen: &ContainerSeen, state: &ContainerState) -> String {
@@ -108,7 +114,34 @@ fn end(text: &str, bytes: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::{Health as Seen, HealthcheckResult};
+
     use super::*;
+
+    fn state(failing_streak: i64, outputs: &[&str]) -> ContainerState {
+        let check = |output: &&str| HealthcheckResult {
+            exit_code: Some(1),
+            output: Some((*output).to_owned()),
+            ..Default::default()
+        };
+        let log = Some(outputs.iter().map(check).collect());
+        ContainerState {
+            health: Some(Seen { failing_streak: Some(failing_streak), log, ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn why_a_check_failed_is_told_beside_what_it_met_while_the_container_was_being_stopped() {
+        let state = state(4, &["fine", "503", "503\n", "503", "refused"]);
+        assert_eq!(failed_checks(&state), ["health check: 503", "health check: refused"]);
+    }
+
+    #[test]
+    fn a_container_that_was_healthy_when_it_ended_has_no_failed_check() {
+        assert_eq!(failed_checks(&state(0, &["fine", "fine"])), Vec::<String>::new());
+        assert_eq!(failed_checks(&ContainerState::default()), Vec::<String>::new());
+    }
 
     #[test]
     fn the_end_of_a_text_never_begins_within_a_character() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{
-    controller::Controller,
+    controller::{Controller, evenkeel, words},
     fleet::{Fleet, beside_others, until},
     ground::{GROUND, Instance},
     load::Load,
@@ -112,14 +112,20 @@ async fn instances_come_as_declared_and_the_newest_leave_drained_without_losing_
     let _turn = beside_others().await;
     let (name, region) = ("scale", "ap-south-1");
     let fleet = Fleet::new(name, region);
-    let revision = fleet.commit(&Manifest::new(name, region, 2).text());
-    let mut controller = fleet.start(&[]);
-    controller.until_converged(name, &revision, 120).await;
+    fleet.commit(&Manifest::new(name, region, 2).text());
+    let (source, state) = (fleet.repository(), fleet.dir().join("state"));
+    let apply = ["apply", source.to_str().unwrap(), "--timeout", "120", "--state", state.to_str().unwrap()];
+    let applied = evenkeel(&apply);
+    assert!(applied.status.success(), "{}", words(&applied));
+    fleet.assert_in_service(2);
 
+    let mut controller = fleet.start(&[]);
     let load = Load::on(&fleet.address());
     let revision = fleet.commit(&Manifest::new(name, region, 3).text());
     controller.until_converged(name, &revision, 120).await;
     fleet.assert_in_service(3);
+    let refused = evenkeel(&apply);
+    assert!(words(&refused).contains("another controller"), "{}", words(&refused));
     let leaving = fleet.instances();
 
     let since = GROUND.last_call();

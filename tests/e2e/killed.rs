@@ -1,4 +1,4 @@
-//! `kill -9` of the controller, and another start: what was under way is finished, and nothing is made twice.
+//! The controller is killed, and started again: what was under way is finished, and nothing is made twice.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,12 @@ use super::{
     manifest::{Manifest, shop},
 };
 
-/// A moment of a swap: what has just happened when the controller is killed.
+/// A moment of a swap: what has just happened when the controller is killed (`kill -9`), or told to stop.
 struct Moment {
     what: &'static str,
     on: &'static str,
     sign: Sign,
+    gently: bool,
 }
 
 enum Sign {
@@ -57,7 +58,11 @@ const OUT: &str = "DeregisterInstancesFromLoadBalancer";
 const IN: &str = "RegisterInstancesWithLoadBalancer";
 
 fn moment(what: &'static str, on: &'static str, sign: Sign) -> Moment {
-    Moment { what, on, sign }
+    Moment { what, on, sign, gently: false }
+}
+
+fn gently(moment: Moment) -> Moment {
+    Moment { gently: true, ..moment }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -85,6 +90,7 @@ async fn a_controller_killed_at_any_moment_of_a_swap_finishes_it_when_it_is_back
         moment("the new app0 was started", "docker1", Sign::Asked("/start", 1)),
         moment("the new app1 was started, all is done but registering", "docker1", Sign::Asked("/start", 2)),
         moment("app0 of the second instance was created", "docker2", Sign::Asked("create?name=app0", 1)),
+        gently(moment("app1 of the second instance was told to stop", "docker2", Sign::Asked("/stop", 2))),
         moment("the second instance is about to be in service again", "docker2", Sign::Called(IN)),
         moment("what was kept is being removed", "docker1", Sign::Asked("DELETE", 1)),
     ];
@@ -108,8 +114,13 @@ async fn swap_with_kills(
     for moment in moments {
         // Some moments pass while the controller is away: then it is killed at once, which is as good a moment.
         until_soon(&controller, moment, || since.has_come(moment)).await;
-        controller.kill();
-        eprintln!("{:5.1}s killed: {} ({})", began.elapsed().as_secs_f64(), moment.what, moment.on);
+        let how = if moment.gently { "told to stop" } else { "killed" };
+        eprintln!("{:5.1}s {how}: {} ({})", began.elapsed().as_secs_f64(), moment.what, moment.on);
+        if moment.gently {
+            assert!(controller.terminate().await.success());
+        } else {
+            controller.kill();
+        }
         controller = fleet.start(&[]);
     }
     controller.until_converged(&fleet.name, &revision, 120).await;
