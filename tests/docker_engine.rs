@@ -138,7 +138,7 @@ impl Corner {
     async fn clear(&self) {
         for (name, container) in self.see().await.containers {
             if name.starts_with(self.word) {
-                self.stop(&container.id, None, 0).await.unwrap();
+                self.stop_for_good(&container.id).await;
                 self.remove(&container.id).await.unwrap();
             }
         }
@@ -185,6 +185,19 @@ impl Corner {
     async fn stop(&self, id: &str, signal: Option<&str>, seconds: u64) -> Result<(), Trouble> {
         let stop = StopHow { signal: signal.map(Into::into), timeout: Duration::from_secs(seconds) };
         self.apply(EngineAction::Stop { id: id.into(), name: "it".into(), stop, guard: None }).await
+    }
+
+    /// The engine refuses to stop a container that ends at that very moment, which those that keep ending often do.
+    async fn stop_for_good(&self, id: &str) {
+        for _ in 0..20 {
+            match self.stop(id, None, 0).await {
+                Err(trouble) if trouble.class == Class::Transient => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                outcome => return outcome.unwrap(),
+            }
+        }
+        panic!("{id} could not be stopped");
     }
 
     async fn rename(&self, id: &str, to: &str) -> Result<(), Trouble> {
