@@ -59,9 +59,10 @@ class Follower:
             return
         if instance["state"] != before["state"]:
             self._say(f"{name}: {instance['state']}", "blue")
-        for container, state in instance["containers"].items():
+        for container, now in instance["containers"].items():
+            state = now["state"]
             stopping = any(what.startswith(f"{name}: stop {container} ") for what in doing)
-            if state != before["containers"].get(container) and state in ("healthy", "unhealthy") and not stopping:
+            if state != before["containers"].get(container, {}).get("state") and state in ("healthy", "unhealthy") and not stopping:
                 self._say(f"{name}: {container} is {state}", "green" if state == "healthy" else "red")
         for balancer, standing in instance["balancers"].items():
             if standing.split(":")[0] != before["balancers"].get(balancer, "").split(":")[0]:

@@ -130,8 +130,20 @@ pub struct InstanceStatus {
     pub state: String,
     /// What its balancers say, by name.
     pub balancers: std::collections::BTreeMap<String, String>,
-    /// Its containers, by name: state and image.
-    pub containers: std::collections::BTreeMap<String, String>,
+    /// Its containers, by name.
+    pub containers: std::collections::BTreeMap<String, ContainerStatus>,
+    /// Why nothing is known of its containers, when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerStatus {
+    /// `healthy`, `running` (no health check), `starting`, `unhealthy`, `ended with exit code 1`, …
+    pub state: String,
+    /// The image reference it was made from.
+    pub image: String,
 }
 
 /// Something that happened.

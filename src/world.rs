@@ -228,7 +228,9 @@ pub struct ContainerSeen {
     pub labels: BTreeMap<String, String>,
     /// What it is doing.
     pub state: State,
-    /// The id of the image it was made from.
+    /// The image reference it was made from.
+    pub image: String,
+    /// That image's id.
     pub image_id: String,
     /// How often the engine's restart policy has started it again.
     pub restarts: u32,

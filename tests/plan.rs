@@ -171,6 +171,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 id: format!("foreign-{name}"),
                 labels: BTreeMap::new(),
                 state: State::Running,
+                image: "foreign".into(),
                 image_id: "foreign".into(),
                 restarts: 0,
                 health: None,

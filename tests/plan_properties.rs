@@ -152,6 +152,7 @@ fn start() -> Trial {
             id: format!("foreign-{hostname}"),
             labels: BTreeMap::new(),
             state: State::Running,
+            image: "foreign".into(),
             image_id: "foreign".into(),
             restarts: 0,
             health: None,

@@ -49,6 +49,7 @@ impl Reporter for Log {
     fn news(&self, stack: &str, news: &News) {
         match news {
             News::Failed(..) | News::Condition(_) => tracing::warn!(stack, "{news}"),
+            News::Progress(_) => tracing::debug!(stack, "{news}"),
             News::Waiting { new, .. } => new.iter().for_each(|hold| tracing::info!(stack, "{hold}")),
             _ => tracing::info!(stack, "{news}"),
         }

@@ -68,8 +68,11 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
         let balancers: Vec<String> =
             instance.balancers.iter().map(|(name, standing)| format!("{name}: {standing}")).collect();
         let _ = writeln!(out, "  {}  {}  {}", instance.hostname, instance.state, balancers.join(", "));
-        for (name, state) in &instance.containers {
-            let _ = writeln!(out, "      {name:<18} {state}");
+        if let Some(trouble) = &instance.engine {
+            let _ = writeln!(out, "      {trouble}");
+        }
+        for (name, container) in &instance.containers {
+            let _ = writeln!(out, "      {name:<18} {:<12} {}", container.state, container.image);
         }
     }
     for doing in &status.doing {

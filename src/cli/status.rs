@@ -3,7 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use super::{fail, show};
-use crate::store::{Store, StoreError};
+use crate::{
+    controller::lease,
+    store::{Store, StoreError},
+};
 
 /// Options.
 #[derive(Debug, clap::Args)]
@@ -61,10 +64,14 @@ fn text(args: &Args) -> Result<Option<String>, StoreError> {
     if let Some(only) = &args.stack {
         statuses.retain(|status| &status.stack == only);
     }
+    let controller = lease::holder(&args.state);
     if args.json {
-        return Ok(Some(serde_json::json!({ "stacks": statuses }).to_string()));
+        return Ok(Some(serde_json::json!({ "controller": controller, "stacks": statuses }).to_string()));
     }
     let mut out = String::new();
+    if controller.is_none() {
+        out.push_str("no controller is running with this store: this is how things were when one last looked\n");
+    }
     for status in &statuses {
         out.push_str(&show::status_text(status, &store.events(&status.stack, args.events)?));
     }

@@ -65,6 +65,19 @@ impl Lease {
     }
 }
 
+/// The process that holds the lease of a directory at this moment, as it wrote it down.
+pub fn holder(directory: &Path) -> Option<String> {
+    let mut file = File::open(directory.join("lease")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).ok()?;
+            Some(holder.trim().to_owned())
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +88,9 @@ mod tests {
         let first = Lease::take(directory.path()).unwrap();
         let refusal = Lease::take(directory.path()).unwrap_err().to_string();
         assert!(refusal.contains(&std::process::id().to_string()), "{refusal}");
+        assert_eq!(holder(directory.path()), Some(std::process::id().to_string()));
         drop(first);
+        assert_eq!(holder(directory.path()), None);
         Lease::take(directory.path()).expect("free again once the first is gone");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     plan::{container::is_ours, fleet},
     spec::Desired,
-    status::InstanceStatus,
+    status::{ContainerStatus, InstanceStatus},
     world::{ContainerSeen, Health, Observed, OwInstance, Seen, State, Target},
 };
 
@@ -23,6 +23,10 @@ pub fn instances(desired: &Desired, seen: &Observed) -> Vec<InstanceStatus> {
                     .map(|balancer| (balancer.name().to_owned(), standing(balancer.name(), instance, seen)))
                     .collect(),
                 containers: containers(desired, instance, seen),
+                engine: match seen.engines.get(&instance.hostname) {
+                    Some(Seen::Unknown(trouble)) => Some(trouble.message.clone()),
+                    _ => None,
+                },
             })
         })
         .collect()
@@ -38,16 +42,17 @@ fn standing(balancer: &str, instance: &OwInstance, seen: &Observed) -> String {
     }
 }
 
-fn containers(desired: &Desired, instance: &OwInstance, seen: &Observed) -> BTreeMap<String, String> {
+fn containers(desired: &Desired, instance: &OwInstance, seen: &Observed) -> BTreeMap<String, ContainerStatus> {
     match seen.engines.get(&instance.hostname) {
         Some(Seen::Known(engine)) => engine
             .containers
             .iter()
             .filter(|(_, container)| is_ours(container, &desired.stack.name))
-            .map(|(name, container)| (name.clone(), state(container)))
+            .map(|(name, container)| {
+                (name.clone(), ContainerStatus { state: state(container), image: container.image.clone() })
+            })
             .collect(),
-        Some(Seen::Unknown(trouble)) => BTreeMap::from([("(engine)".into(), trouble.message.clone())]),
-        None => BTreeMap::new(),
+        _ => BTreeMap::new(),
     }
 }
 

@@ -94,6 +94,7 @@ fn ours(id: String, inspected: &ContainerInspectResponse) -> ContainerSeen {
         id,
         labels: BTreeMap::new(),
         state: doing(&state),
+        image: inspected.config.as_ref().and_then(|config| config.image.clone()).unwrap_or_default(),
         image_id: inspected.image.clone().unwrap_or_default(),
         restarts: inspected.restart_count.and_then(|count| count.try_into().ok()).unwrap_or_default(),
         health: state.health.as_ref().and_then(|health| match health.status? {
@@ -139,6 +140,7 @@ fn foreign(id: String, summary: ContainerSummary) -> ContainerSeen {
             Some(ContainerSummaryStateEnum::DEAD | ContainerSummaryStateEnum::REMOVING) => State::Dead,
             Some(ContainerSummaryStateEnum::CREATED | ContainerSummaryStateEnum::EMPTY) | None => State::Created,
         },
+        image: summary.image.unwrap_or_default(),
         image_id: summary.image_id.unwrap_or_default(),
         restarts: 0,
         health: None,

@@ -285,6 +285,7 @@ fn created(run: &Run, id: String) -> ContainerSeen {
         id,
         labels: run.labels.clone(),
         state: State::Created,
+        image: run.image.clone(),
         image_id: String::new(),
         restarts: 0,
         health: run.health_check.as_ref().map(|_| Health::Starting),
