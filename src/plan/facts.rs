@@ -26,6 +26,10 @@ pub struct Facts {
     pub out_since: BTreeMap<String, Timestamp>,
     /// Since when a container is running and not unhealthy, by its id.
     pub up_since: BTreeMap<String, Timestamp>,
+    /// What was there when it was looked for: `stack`, `layer docker`, `docker1`, …
+    pub present: BTreeSet<String>,
+    /// Since when something that was there is not any more.
+    pub gone_since: BTreeMap<String, Timestamp>,
 }
 
 /// One action's failure.
@@ -54,6 +58,7 @@ impl Facts {
                 engines.flat_map(|engine| engine.containers.values()).map(|container| &container.id).collect();
             self.up_since.retain(|id, _| there.contains(id));
         }
+        self.note_gone(seen, now);
         let Some(instances) = seen.opsworks.instances.known() else { return };
         for since in [&mut self.draining_since, &mut self.out_since] {
             since.retain(|hostname, _| instances.iter().any(|instance| instance.hostname == *hostname));
@@ -85,10 +90,121 @@ impl Facts {
     }
 }
 
+/// The subjects of what can vanish, as the plan names them.
+pub mod subject {
+    /// The stack.
+    pub const STACK: &str = "stack";
+
+    /// A layer, by its short name.
+    pub fn layer(short_name: &str) -> String {
+        format!("layer {short_name}")
+    }
+
+    /// An app, by its short name.
+    pub fn app(short_name: &str) -> String {
+        format!("app {short_name}")
+    }
+}
+
+impl Facts {
+    /// Reads lag behind writes, and one that misses something is no proof that it is gone.
+    fn note_gone(&mut self, seen: &Observed, now: Timestamp) {
+        let cloud = &seen.opsworks;
+        let (Some(stack), Some(layers), Some(apps), Some(instances)) =
+            (cloud.stack.known(), cloud.layers.known(), cloud.apps.known(), cloud.instances.known())
+        else {
+            return;
+        };
+        let stack = stack.iter().map(|_| subject::STACK.to_owned());
+        let layers = layers.iter().map(|layer| subject::layer(&layer.settings.short_name));
+        let apps = apps.iter().map(|app| subject::app(&app.settings.short_name));
+        let instances = instances.iter().map(|instance| instance.hostname.clone());
+        let there: BTreeSet<String> = stack.chain(layers).chain(apps).chain(instances).collect();
+        for missing in self.present.difference(&there) {
+            self.gone_since.entry(missing.clone()).or_insert(now);
+        }
+        self.gone_since.retain(|what, since| !there.contains(what) && *since + super::GONE_GRACE > now);
+        self.present.retain(|what| there.contains(what) || self.gone_since.contains_key(what));
+        self.present.extend(there);
+    }
+}
+
 fn keep(since: &mut BTreeMap<String, Timestamp>, key: &str, holds: bool, now: Timestamp) {
     if holds {
         since.entry(key.to_owned()).or_insert(now);
     } else {
         since.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{LayerSettings, OpsWorks, OwLayer, OwStack, Seen, StackSettings};
+
+    fn seen(layers: &[&str]) -> Observed {
+        let layer = |short_name: &&str| OwLayer {
+            id: format!("id-of-{short_name}"),
+            ours: true,
+            settings: LayerSettings { short_name: (*short_name).to_owned(), ..LayerSettings::default() },
+        };
+        let stack = OwStack { id: "id".into(), ours: true, settings: StackSettings::default() };
+        Observed {
+            opsworks: OpsWorks {
+                stack: Seen::Known(Some(stack)),
+                layers: Seen::Known(layers.iter().map(layer).collect()),
+                apps: Seen::Known(Vec::new()),
+                instances: Seen::Known(Vec::new()),
+                attached: Seen::Known(BTreeMap::new()),
+            },
+            balancers: BTreeMap::new(),
+            engines: BTreeMap::new(),
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn what_a_read_misses_once_is_not_gone() {
+        let mut facts = Facts::default();
+        facts.note_gone(&seen(&["docker"]), at(0));
+        facts.note_gone(&seen(&[]), at(1));
+        assert_eq!(facts.gone_since, BTreeMap::from([("layer docker".to_owned(), at(1))]));
+        facts.note_gone(&seen(&["docker"]), at(2));
+        assert!(facts.gone_since.is_empty());
+    }
+
+    #[test]
+    fn what_stays_away_for_the_whole_grace_is_gone_for_certain() {
+        let mut facts = Facts::default();
+        facts.note_gone(&seen(&["docker"]), at(0));
+        for second in 1..11 {
+            facts.note_gone(&seen(&[]), at(second));
+            assert!(facts.gone_since.contains_key("layer docker"), "second {second}");
+        }
+        facts.note_gone(&seen(&[]), at(11));
+        assert!(facts.gone_since.is_empty());
+    }
+
+    #[test]
+    fn what_was_never_there_is_not_waited_for() {
+        let mut facts = Facts::default();
+        facts.note_gone(&seen(&[]), at(0));
+        facts.note_gone(&seen(&[]), at(1));
+        assert!(facts.gone_since.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_is_none_dates_nothing() {
+        let mut facts = Facts::default();
+        facts.note_gone(&seen(&["docker"]), at(0));
+        let mut blind = seen(&[]);
+        blind.opsworks.layers =
+            Seen::Unknown(Trouble { class: crate::world::Class::Transient, message: "no answer".into() });
+        facts.note_gone(&blind, at(1));
+        assert!(facts.gone_since.is_empty());
+        assert!(facts.present.contains("layer docker"));
     }
 }

@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Facts, Plan,
+    Facts, Plan, drain,
     fleet::{Phase, is_leaving, kept, members, phase},
-    rollout,
     stack::seen_layer,
 };
 use crate::{
@@ -40,7 +39,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &
                         hostname: hostname.clone(),
                         instance_type: layer.instances.instance_type.clone(),
                     };
-                    plan.attempt(&hostname, action, facts, now);
+                    plan.make(&hostname, &hostname, action, facts, now);
                     plan.hold(&hostname, "the instance to be created", None);
                 }
             }
@@ -124,7 +123,7 @@ fn remove(
             plan.attempt(hostname, action, facts, now);
         }
         Phase::Online => {
-            if rollout::drain_for_removal(plan, desired, layer, instance, seen, facts, now) {
+            if drain::drain_for_removal(plan, desired, layer, instance, seen, facts, now) {
                 let action = Action::StopInstance { id, hostname: hostname.clone() };
                 plan.attempt(hostname, action, facts, now);
                 plan.hold(hostname, "the instance to be stopped, then it is deleted", None);

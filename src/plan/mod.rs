@@ -7,18 +7,22 @@
 
 pub mod collect;
 pub mod container;
+mod drain;
 pub mod facts;
 pub mod fleet;
 pub mod forecast;
 pub mod imagine;
 mod instances;
 pub mod node;
+mod permit;
 pub mod releases;
 pub mod render;
 pub mod rollout;
 pub mod slot;
 pub mod stack;
+mod standing;
 pub mod traffic;
+mod view;
 
 use std::collections::BTreeSet;
 
@@ -39,6 +43,9 @@ use crate::{
 /// OpsWorks takes no client token, so a create whose answer was lost is looked for, for this long, before it is
 /// sent again.
 pub const INTENT_GRACE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// How long something that was there must stay away before it is made again: one read that misses it proves nothing.
+pub const GONE_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What to do now, and what is waited for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -71,6 +78,15 @@ impl Plan {
     fn unobservable(&mut self, subject: &str, trouble: &Trouble) {
         self.condition(Kind::Unobservable, subject, &trouble.message);
         self.hold(subject, "a clear answer", None);
+    }
+
+    /// Plans to make something that is not there, unless it was there a moment ago.
+    fn make(&mut self, subject: &str, what: &str, action: Action, facts: &Facts, now: Timestamp) {
+        if let Some(since) = facts.gone_since.get(what) {
+            let on = format!("it to be gone for certain; it was there until {}", since.strftime("%H:%M:%S"));
+            return self.hold(subject, on, Some(*since + GONE_GRACE));
+        }
+        self.attempt(subject, action, facts, now);
     }
 
     /// Plans an action, unless it failed a moment ago or may already be on its way.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Facts, Plan};
+use super::{Facts, Plan, facts::subject};
 use crate::{
     action::Action,
     spec::{App, Desired, Layer, Stack, app::DataSource},
@@ -67,8 +67,8 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &
     let found = match &seen.opsworks.stack {
         Seen::Unknown(trouble) => return plan.unobservable("stack", trouble),
         Seen::Known(None) => {
-            plan.attempt("stack", Action::CreateStack { settings: declared }, facts, now);
-            return plan.hold("layers, apps and instances", "the stack", None);
+            plan.make("stack", subject::STACK, Action::CreateStack { settings: declared }, facts, now);
+            return plan.hold("everything else", "the stack", None);
         }
         Seen::Known(Some(found)) => found,
     };
@@ -118,8 +118,8 @@ fn layers(plan: &mut Plan, desired: &Desired, stack_id: &str, seen: &Observed, f
         let declared = layer_settings(layer);
         let Some(existing) = found.iter().find(|l| l.settings.short_name == layer.short_name) else {
             let action = Action::CreateLayer { stack_id: stack_id.to_owned(), settings: declared };
-            plan.attempt(&subject, action, facts, now);
-            plan.hold(format!("instances of {subject}"), "the layer", None);
+            plan.make(&subject, &subject::layer(&layer.short_name), action, facts, now);
+            plan.hold(format!("every instance of {subject}"), "the layer", None);
             continue;
         };
         if !existing.ours && !desired.stack.adopt {
@@ -155,8 +155,9 @@ fn apps(plan: &mut Plan, desired: &Desired, stack_id: &str, seen: &Observed, fac
         let subject = format!("app {}", app.name);
         let declared = app_settings(app);
         let Some(existing) = found.iter().find(|a| a.settings.short_name == declared.short_name) else {
+            let what = subject::app(&declared.short_name);
             let action = Action::CreateApp { stack_id: stack_id.to_owned(), settings: declared };
-            plan.attempt(&subject, action, facts, now);
+            plan.make(&subject, &what, action, facts, now);
             continue;
         };
         if !existing.ours && !desired.stack.adopt {

@@ -1,0 +1,256 @@
+//! Whether a running container may be taken away: the budget of a layer.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Plan,
+    drain::Drained,
+    node::Look,
+    standing::Standing,
+    view::{Desk, View},
+};
+use crate::{
+    action::{Guard, Lane},
+    status::Kind,
+    world::Target,
+};
+
+/// Whether, and how, a running container may be taken away.
+pub(super) enum Permit {
+    /// Now; the guard is checked again just before.
+    Granted(Option<Guard>),
+    /// Not yet; the plan says why.
+    Withheld,
+    /// Not as things are, which need not hold up the containers after it; the plan says why.
+    Refused,
+}
+
+impl Desk<'_> {
+    /// The permission for one step; the plan says what is waited for when it is withheld.
+    pub(super) fn permit(
+        &self,
+        plan: &mut Plan,
+        views: &[View<'_>],
+        at: usize,
+        serves: bool,
+        look: Option<&Look<'_>>,
+        taken: &mut BTreeSet<usize>,
+    ) -> Permit {
+        if self.wait_for_pulls(plan, &views[at]) {
+            // What is out meanwhile can serve as it is.
+            self.put_back(plan, &views[at]);
+            return Permit::Withheld;
+        }
+        if serves {
+            self.permit_serving(plan, views, at, look, taken)
+        } else {
+            self.permit_quiet(plan, views, at, taken)
+        }
+    }
+
+    /// Every balancer was asked, and none sends it requests or lets it finish any.
+    fn is_idle(&self, view: &View<'_>) -> bool {
+        !matches!(view.standing, Standing::Unknown | Standing::NoBalancers)
+            && self
+                .layer
+                .load_balancers
+                .iter()
+                .all(|balancer| matches!(self.target(balancer.name(), view), None | Some(Target::OutOfService(_))))
+    }
+
+    /// Work on it is under way, as seen or as begun a moment ago.
+    fn is_worked_on(&self, view: &View<'_>) -> bool {
+        view.engine.is_none() || view.is_in_hand() || self.facts.busy.contains(&Lane::Node(view.hostname().to_owned()))
+    }
+
+    /// Not to be counted on while the one at hand is out: it lacks a place that the one at hand has.
+    fn is_unavailable(&self, other: &View<'_>, at_hand: &View<'_>) -> bool {
+        self.is_worked_on(other)
+            || match other.standing {
+                Standing::Unknown => true,
+                Standing::NoBalancers => !other.serves_well(),
+                _ => self.layer.load_balancers.iter().any(|balancer| {
+                    self.gets_requests(balancer.name(), at_hand) && !self.gets_requests(balancer.name(), other)
+                }),
+            }
+    }
+
+    /// The other instances that are out, by name.
+    fn others_out(
+        &self,
+        views: &[View<'_>],
+        at: usize,
+        taken: &BTreeSet<usize>,
+        is_out: impl Fn(&View<'_>) -> bool,
+    ) -> Vec<String> {
+        let mut out: Vec<String> = views
+            .iter()
+            .enumerate()
+            .filter(|(i, view)| *i != at && (taken.contains(i) || is_out(view)))
+            .map(|(_, view)| view.hostname().to_owned())
+            .collect();
+        for missing in views.len()..self.layer.instances.count as usize {
+            out.push(format!("an instance not created yet (number {})", missing + 1));
+        }
+        out
+    }
+
+    /// How many others would serve while this one is out, behind the balancer for which they are fewest.
+    fn others_in(&self, views: &[View<'_>], at: usize, taken: &BTreeSet<usize>) -> u32 {
+        let others = || {
+            let reliable = views.iter().enumerate().filter(|(i, _)| *i != at && !taken.contains(i));
+            reliable.map(|(_, view)| view).filter(|view| !self.is_worked_on(view) && view.serves_well())
+        };
+        let balancers = self.layer.load_balancers.iter().map(|balancer| balancer.name());
+        let fewest = balancers
+            .filter(|name| self.gets_requests(name, &views[at]))
+            .map(|name| others().filter(|view| self.gets_requests(name, view)).count())
+            .min();
+        u32::try_from(fewest.unwrap_or_else(|| others().count())).unwrap_or(u32::MAX)
+    }
+
+    /// A container that serves nobody is swapped without draining, on as many instances at once as may be out.
+    fn permit_quiet(&self, plan: &mut Plan, views: &[View<'_>], at: usize, taken: &mut BTreeSet<usize>) -> Permit {
+        let out = self.others_out(views, at, taken, |other| self.is_worked_on(other));
+        let is_out = matches!(views[at].standing, Standing::Out | Standing::Draining(_));
+        if out.len() >= self.rollout.max_unavailable as usize && !is_out {
+            plan.hold(views[at].hostname(), format!("its turn: {} first", out.join(", ")), None);
+            return Permit::Withheld;
+        }
+        taken.insert(at);
+        Permit::Granted(None)
+    }
+
+    fn wait_for_pulls(&self, plan: &mut Plan, view: &View<'_>) -> bool {
+        if self.pulls.is_empty() {
+            return false;
+        }
+        plan.hold(view.hostname(), self.pulls.join(", "), None);
+        true
+    }
+
+    fn permit_serving(
+        &self,
+        plan: &mut Plan,
+        views: &[View<'_>],
+        at: usize,
+        look: Option<&Look<'_>>,
+        taken: &mut BTreeSet<usize>,
+    ) -> Permit {
+        let view = &views[at];
+        // What is not up serves nobody where no balancer sends anything.
+        if look.is_some_and(|look| !look.up) && self.is_idle(view) {
+            taken.insert(at);
+            return Permit::Granted(None);
+        }
+        let can_ever_drain = self.layer.instances.count > self.rollout.min_in_service;
+        if !can_ever_drain {
+            return self.permit_in_place(plan, views, at, look, taken);
+        }
+        if matches!(view.standing, Standing::Unknown) {
+            plan.hold(view.hostname(), "a clear answer from its load balancers", None);
+            return Permit::Refused;
+        }
+        // An instance that is out already is finished first; only one that serves must fit the budget.
+        let serving = match view.standing {
+            Standing::NoBalancers => view.serves_well(),
+            _ => self.layer.load_balancers.iter().any(|balancer| self.gets_requests(balancer.name(), view)),
+        };
+        if serving {
+            let out = self.others_out(views, at, taken, |other| self.is_unavailable(other, view));
+            if out.len() >= self.rollout.max_unavailable as usize {
+                let on = format!(
+                    "{} to be back in service (maxUnavailable {})",
+                    out.join(", "),
+                    self.rollout.max_unavailable
+                );
+                plan.hold(view.hostname(), on, None);
+                return Permit::Withheld;
+            }
+            let others = self.others_in(views, at, taken);
+            // One that does not serve well itself is no loss to the others.
+            if others < self.rollout.min_in_service && view.serves_well() {
+                plan.hold(
+                    view.hostname(),
+                    format!("{} other instances in service, {others} are (minInService)", self.rollout.min_in_service),
+                    None,
+                );
+                return Permit::Withheld;
+            }
+        }
+        taken.insert(at);
+        match self.drained(plan, view, self.rollout.min_in_service) {
+            Drained::Yes => Permit::Granted(self.guard(view)),
+            Drained::TimedOut => Permit::Granted(None),
+            Drained::NotYet => Permit::Withheld,
+        }
+    }
+
+    /// The instance stays in; its replicas are swapped one at a time.
+    fn permit_in_place(
+        &self,
+        plan: &mut Plan,
+        views: &[View<'_>],
+        at: usize,
+        look: Option<&Look<'_>>,
+        taken: &mut BTreeSet<usize>,
+    ) -> Permit {
+        let view = &views[at];
+        if view.standing == Standing::Out {
+            taken.insert(at);
+            return match self.drained(plan, view, self.rollout.min_in_service) {
+                Drained::Yes => Permit::Granted(self.guard(view)),
+                Drained::NotYet | Drained::TimedOut => Permit::Withheld,
+            };
+        }
+        if matches!(view.standing, Standing::Draining(_) | Standing::Partly(_)) {
+            self.put_back(plan, view);
+        }
+        let wanted = self.rollout.min_in_service.min(self.layer.instances.count);
+        if self.others_in(views, at, taken) + 1 < wanted && view.serves_well() {
+            plan.hold(view.hostname(), "the other instances to be in service", None);
+            return Permit::Withheld;
+        }
+        taken.insert(at);
+        let Some(look) = look.filter(|look| look.up) else { return Permit::Granted(None) };
+        if look.slot.container.allow_downtime {
+            return Permit::Granted(None);
+        }
+        let siblings: Vec<&Look<'_>> = view.looks.iter().filter(|other| other.is_sibling(look)).collect();
+        if siblings.is_empty() {
+            plan.condition(
+                Kind::Refused,
+                format!("{}/{}", view.hostname(), look.slot.name),
+                format!(
+                    "{} must be replaced, but it is the only replica on {}, and without that instance fewer than \
+                     minInService ({}) would serve. Add an instance or a replica, or set allowDowntime: true on the \
+                     container",
+                    look.slot.name,
+                    view.hostname(),
+                    self.rollout.min_in_service
+                ),
+            );
+            return Permit::Refused;
+        }
+        if let Some(down) = siblings.iter().find(|other| !other.up) {
+            plan.hold(
+                view.hostname(),
+                format!("{} to be healthy before {} is touched", down.slot.name, look.slot.name),
+                None,
+            );
+            return Permit::Refused;
+        }
+        // What sends the requests on inside the instance (a haproxy, say) needs a moment to see that they are up.
+        let up_since = siblings.iter().filter_map(|other| self.facts.up_since.get(other.id.as_ref()?)).max();
+        let until = up_since.copied().unwrap_or(self.now) + self.rollout.settle;
+        if self.now < until {
+            plan.hold(
+                view.hostname(),
+                format!("{} to be taken up again (rollout.settle)", siblings[0].slot.name),
+                Some(until),
+            );
+            return Permit::Withheld;
+        }
+        Permit::Granted(None)
+    }
+}
