@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long a stack may be blocked before `apply` gives up on it; some blocks are over a moment later.
-const BLOCKED_FOR: Duration = Duration::from_secs(15);
+const BLOCKED_FOR: Duration = Duration::from_secs(5);
 
 /// Options.
 #[derive(Debug, clap::Args)]

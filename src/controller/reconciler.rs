@@ -26,6 +26,9 @@ use crate::{
     world::{Class, Observed, Trouble},
 };
 
+/// How long nothing must have moved before what is waited for counts as out of reach.
+const QUIET: Duration = Duration::from_secs(20);
+
 /// How often things are looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -78,6 +81,7 @@ struct Last {
     waiting: Vec<String>,
     status: Option<StackStatus>,
     full_look: Option<Instant>,
+    moved: Option<Instant>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -347,6 +351,12 @@ impl Reconciler {
         }
     }
 
+    /// Nothing is waited for that time alone brings about, and nothing has moved for a while.
+    fn is_quiet(&self, plan: &Plan) -> bool {
+        plan.holds.iter().all(|hold| hold.until.is_none())
+            && (plan.holds.is_empty() || self.last.moved.is_none_or(|at| at.elapsed() >= QUIET))
+    }
+
     fn conclude(&mut self, plan: Plan, seen: &Observed, extra: &[Condition], begun: u64) -> StackStatus {
         let mut conditions = plan.conditions.clone();
         conditions.extend_from_slice(extra);
@@ -354,7 +364,7 @@ impl Reconciler {
             Phase::Suspended
         } else if !self.running.is_empty() || !plan.actions.is_empty() {
             Phase::Progressing
-        } else if conditions.iter().any(|condition| blocks(condition, &self.facts)) {
+        } else if conditions.iter().any(|condition| blocks(condition, &self.facts)) && self.is_quiet(&plan) {
             Phase::Blocked
         } else if plan.is_done() && seen_whole(&self.desired, seen) {
             Phase::Converged
@@ -373,6 +383,9 @@ impl Reconciler {
             mutations: self.mutations,
             last_pass_mutations: begun,
         };
+        if begun > 0 || waiting(&status) != self.last.waiting {
+            self.last.moved = Some(Instant::now());
+        }
         let same = |a: &Condition, b: &Condition| a.kind == b.kind && a.subject == b.subject;
         for condition in &conditions {
             if !self.last.conditions.iter().any(|before| same(before, condition)) {
@@ -384,7 +397,7 @@ impl Reconciler {
                 self.tell(&News::Cleared(format!("{:?} {}", before.kind, before.subject)));
             }
         }
-        let waiting: Vec<String> = status.holds.iter().map(ToString::to_string).collect();
+        let waiting = waiting(&status);
         if waiting != self.last.waiting {
             let new = waiting.iter().filter(|hold| !self.last.waiting.contains(hold)).cloned().collect();
             self.tell(&News::Waiting { all: waiting.clone(), new });
@@ -428,6 +441,10 @@ fn blocks(condition: &Condition, facts: &Facts) -> bool {
         }
         _ => false,
     }
+}
+
+fn waiting(status: &StackStatus) -> Vec<String> {
+    status.holds.iter().map(ToString::to_string).collect()
 }
 
 fn seen_whole(desired: &Desired, seen: &Observed) -> bool {

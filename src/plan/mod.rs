@@ -96,7 +96,9 @@ impl Plan {
         if let Some(failure) = facts.failures.get(&key) {
             self.condition(Kind::ActionFailed, subject, failure_message(&key, failure));
             if failure.retry_at > now {
-                self.hold(subject, format!("another try to {key}"), Some(failure.retry_at));
+                // Time alone does not mend what is terminal, though it is tried again now and then.
+                let until = Some(failure.retry_at).filter(|_| failure.trouble.class != Class::Terminal);
+                self.hold(subject, format!("another try to {key}"), until);
                 return;
             }
         }
