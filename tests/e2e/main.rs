@@ -9,6 +9,7 @@ mod converge;
 mod drift;
 mod fleet;
 mod ground;
+mod in_place;
 mod killed;
 mod load;
 mod manifest;
