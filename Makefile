@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
 PROVIDER ?= opsworks
+SEEDS ?= 2000
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -13,6 +14,9 @@ test: ## everything: format, lints, licences, units, and end to end on real engi
 unit: ## the tests that need nothing but cargo
 	@cargo test --locked --features e2e --lib --bins
 
+sim: ## SEEDS=n random seeds of the simulator; SEED=n plays one again
+	@SIM_SEEDS=$(SEEDS) SIM_SEED=$(SEED) cargo test --locked --test sim -- --nocapture random_seeds
+
 lint: ## format, clippy, licences and advisories
 	@tests/run lint
 
@@ -22,4 +26,4 @@ up: ## LocalStack with real engines behind it, for work by hand
 down: ## ends all of it: demo, LocalStack, engines, balancers
 	@demo/down
 
-.PHONY: help demo test unit lint up down
+.PHONY: help demo test unit sim lint up down

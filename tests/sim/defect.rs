@@ -1,0 +1,183 @@
+//! Deliberate defects, as changes of what the planner is given or of what it says. The simulator must find each.
+
+use std::collections::BTreeMap;
+
+use evenkeel::{
+    action::{Action, EngineAction, Node},
+    plan::{Facts, Plan, fleet},
+    spec::Desired,
+    world::{Health, Observed, Seen, State, Target},
+};
+
+use crate::{driver::Sim, real::is_live};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// Nothing is deregistered, and all the same taken for drained.
+    DrainSkipped,
+    /// A container whose check has not passed yet counts as healthy.
+    RegisterBeforeHealthy,
+    /// A target that drains counts as out.
+    DrainingCountsAsOut,
+    /// A target that drains counts as healthy.
+    DrainingCountsAsHealthy,
+    /// What could not be read is taken for absent.
+    AbsenceFromFailedRead,
+    /// As many as there are may be out at once.
+    BudgetIgnored,
+    /// What is kept to go back to is removed while the new one is not well.
+    OldRemovedTooEarly,
+    /// Creates are sent without their intent on record.
+    IntentsForgotten,
+    /// What one read misses is made again.
+    GoneAtOnce,
+    /// Stops are not checked just before, and no balancer is asked first.
+    StopWithoutGuard,
+    /// `suspend` is not looked at.
+    SuspendIgnored,
+    /// What bears no mark is taken for ours.
+    ForeignIsOurs,
+    /// An empty declaration deletes.
+    EmptyDeletes,
+}
+
+impl Defect {
+    pub const ALL: [Defect; 13] = [
+        Defect::DrainSkipped,
+        Defect::RegisterBeforeHealthy,
+        Defect::DrainingCountsAsOut,
+        Defect::DrainingCountsAsHealthy,
+        Defect::AbsenceFromFailedRead,
+        Defect::BudgetIgnored,
+        Defect::OldRemovedTooEarly,
+        Defect::IntentsForgotten,
+        Defect::GoneAtOnce,
+        Defect::StopWithoutGuard,
+        Defect::SuspendIgnored,
+        Defect::ForeignIsOurs,
+        Defect::EmptyDeletes,
+    ];
+
+    /// Changes what the planner is given.
+    pub fn input(self, sim: &Sim, desired: &mut Desired, seen: &mut Observed) {
+        let stack = desired.stack.name.clone();
+        let targets = |seen: &mut Observed, change: &dyn Fn(&mut BTreeMap<String, Target>)| {
+            seen.balancers.values_mut().filter_map(Seen::known_mut).for_each(|b| change(&mut b.targets));
+        };
+        match self {
+            Defect::DrainSkipped => {
+                let out: Vec<String> = sim
+                    .real
+                    .instances()
+                    .iter()
+                    .filter(|i| sim.pretend_out.contains(&i.hostname))
+                    .filter_map(|i| i.ec2_id.clone())
+                    .collect();
+                targets(seen, &|targets| targets.retain(|id, _| !out.contains(id)));
+            }
+            Defect::RegisterBeforeHealthy => {
+                for engine in seen.engines.values_mut().filter_map(Seen::known_mut) {
+                    for container in engine.containers.values_mut() {
+                        if container.state == State::Running && container.health == Some(Health::Starting) {
+                            container.health = Some(Health::Healthy);
+                        }
+                    }
+                }
+            }
+            Defect::DrainingCountsAsOut => targets(seen, &|all| all.retain(|_, t| *t != Target::Draining)),
+            Defect::DrainingCountsAsHealthy => targets(seen, &|all| {
+                all.values_mut().filter(|t| **t == Target::Draining).for_each(|t| *t = Target::InService);
+            }),
+            Defect::AbsenceFromFailedRead => {
+                let cloud = &mut seen.opsworks;
+                if cloud.stack.known().is_none() {
+                    cloud.stack = Seen::Known(None);
+                }
+                if cloud.layers.known().is_none() {
+                    cloud.layers = Seen::Known(Vec::new());
+                }
+                if cloud.apps.known().is_none() {
+                    cloud.apps = Seen::Known(Vec::new());
+                }
+                if cloud.instances.known().is_none() {
+                    cloud.instances = Seen::Known(Vec::new());
+                }
+            }
+            Defect::BudgetIgnored => {
+                for app in &mut desired.apps {
+                    app.rollout.max_unavailable = 99;
+                    app.rollout.min_in_service = 0;
+                }
+            }
+            Defect::SuspendIgnored => desired.stack.suspend = false,
+            Defect::ForeignIsOurs => {
+                for engine in seen.engines.values_mut().filter_map(Seen::known_mut) {
+                    for container in engine.containers.values_mut() {
+                        container.labels.entry("evenkeel.stack".into()).or_insert_with(|| stack.clone());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn facts(self, facts: &mut Facts) {
+        if matches!(self, Defect::GoneAtOnce | Defect::AbsenceFromFailedRead) {
+            facts.gone_since.clear();
+            facts.present.clear();
+        }
+    }
+
+    pub fn skips_preconditions(self) -> bool {
+        matches!(
+            self,
+            Defect::StopWithoutGuard
+                | Defect::DrainingCountsAsOut
+                | Defect::DrainingCountsAsHealthy
+                | Defect::BudgetIgnored
+                | Defect::DrainSkipped
+        )
+    }
+
+    /// Changes what the planner says.
+    pub fn output(self, sim: &Sim, seen: &Observed, plan: &mut Plan) {
+        let nodes: Vec<Node> = fleet::nodes(&sim.desired, seen);
+        match self {
+            Defect::OldRemovedTooEarly => {
+                for node in nodes {
+                    let Some(engine) = seen.engines.get(&node.hostname).and_then(Seen::known) else { continue };
+                    for (name, container) in
+                        engine.containers.iter().filter(|(n, c)| n.ends_with(".old") && !is_live(c))
+                    {
+                        let what = EngineAction::Remove { id: container.id.clone(), name: name.clone() };
+                        plan.actions.insert(0, Action::Engine { node: node.clone(), what });
+                    }
+                }
+            }
+            Defect::StopWithoutGuard => {
+                for action in &mut plan.actions {
+                    // The deregistration is left out: the stop that it makes way for comes at once.
+                    let Action::Deregister { hostname, .. } = action else { continue };
+                    let Some(node) = nodes.iter().find(|node| node.hostname == *hostname) else { continue };
+                    let Some(engine) = seen.engines.get(hostname.as_str()).and_then(Seen::known) else { continue };
+                    let Some(app) = engine.containers.get("app0").filter(|c| is_live(c)) else { continue };
+                    let stop = sim.desired.apps[0].containers[0].stop.clone();
+                    let what = EngineAction::Stop {
+                        id: app.id.clone(),
+                        name: "app0".into(),
+                        stop: evenkeel::action::StopHow { signal: stop.signal, timeout: stop.timeout },
+                        guard: None,
+                    };
+                    *action = Action::Engine { node: node.clone(), what };
+                }
+            }
+            Defect::EmptyDeletes if sim.desired.apps.is_empty() => {
+                for app in seen.opsworks.apps.known().into_iter().flatten() {
+                    let (id, name) = (app.id.clone(), app.settings.name.clone());
+                    plan.actions.push(Action::DeleteApp { id, name });
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What goes wrong, and who changes what is declared.
+
+use std::collections::BTreeMap;
+
+use evenkeel::world::{ContainerSeen, State};
+
+use crate::{SHOP, driver::Sim, real::Fate};
+
+/// Where a run begins and what is declared at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scene {
+    /// Two instances, one of which serves at any time.
+    Shop,
+    /// Three, two of which may be out.
+    Three,
+    /// One instance whose replicas are swapped in place.
+    Lone,
+    /// Two, from nothing at all.
+    Fresh,
+}
+
+impl Scene {
+    pub fn of(seed: u64) -> Scene {
+        [Scene::Shop, Scene::Three, Scene::Shop, Scene::Lone, Scene::Fresh][(seed % 5) as usize]
+    }
+
+    pub fn text(self) -> String {
+        match self {
+            Scene::Shop | Scene::Fresh => SHOP.to_owned(),
+            Scene::Three => SHOP.replace("count: 2", "count: 3").replace("maxUnavailable: 1", "maxUnavailable: 2"),
+            Scene::Lone => SHOP.replace("count: 2", "count: 1"),
+        }
+    }
+}
+
+/// A new revision of what is declared.
+pub fn edited(sim: &mut Sim, scene: Scene) -> String {
+    let text = scene.text();
+    let number = sim.dice.between(1, 3).to_string();
+    let to = |text: String, name: &str| text.replace(&format!("\"{name}:1\""), &format!("\"{name}:{number}\""));
+    if scene == Scene::Lone {
+        return to(text, "app");
+    }
+    match sim.dice.below(8) {
+        0 => to(text, "app"),
+        1 => to(text, "redis"),
+        2 => to(to(to(text, "app"), "redis"), "nginx"),
+        3 => to(to(text, "haproxy"), "worker"),
+        4 => to(text, "nginx"),
+        5 => text,
+        6 => to(text, "worker"),
+        _ => to(to(text, "app"), "worker"),
+    }
+}
+
+fn a_host(sim: &mut Sim) -> Option<(String, Option<String>)> {
+    let hosts: Vec<_> = sim.real.instances().iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
+    if hosts.is_empty() {
+        return None;
+    }
+    let at = sim.dice.below(hosts.len() as u64) as usize;
+    Some(hosts[at].clone())
+}
+
+/// One fault, or one change of mind.
+pub fn inject(sim: &mut Sim, scene: Scene) {
+    let now = sim.real.now;
+    match sim.dice.below(17) {
+        0 => sim.crash(),
+        1 | 2 => {
+            sim.haze.cloud_lag = sim.dice.between(0, 9_000);
+            sim.haze.balancer_lag = sim.dice.between(0, 9_000);
+            sim.haze.until = now + sim.dice.between(5_000, 40_000);
+            sim.say("(reads from the past)");
+        }
+        3 => {
+            let part = sim.dice.of(&["stack", "layers", "instances", "apps", "attached", "balancers"]).to_owned();
+            sim.say(format!("({part} cannot be read)"));
+            sim.haze.blind.insert(part);
+            sim.haze.until = sim.haze.until.max(now + sim.dice.between(3_000, 30_000));
+        }
+        4 | 5 => {
+            let Some((hostname, ec2_id)) = a_host(sim) else { return };
+            let what = match sim.dice.below(6) {
+                0 => "layer".to_owned(),
+                1 => "app".to_owned(),
+                2 => "stack".to_owned(),
+                3 => hostname,
+                _ => ec2_id.unwrap_or(hostname),
+            };
+            sim.say(format!("(one read misses {what})"));
+            sim.haze.flicker = Some(what);
+        }
+        6 => {
+            let Some((hostname, _)) = a_host(sim) else { return };
+            let name = sim.dice.of(&["redis0", "app0", "app1", "worker0", "haproxy0", "nginx0"]).to_owned();
+            let removed = sim.dice.one_in(2);
+            if sim.real.engine(&hostname).is_some_and(|e| e.containers.contains_key(&name)) {
+                sim.say(format!("({hostname}/{name} {})", if removed { "is removed by hand" } else { "dies" }));
+                sim.real.kill(&hostname, &name, removed);
+            }
+        }
+        7 => {
+            let Some((hostname, Some(ec2_id))) = a_host(sim) else { return };
+            sim.say(format!("({hostname} is deregistered by hand)"));
+            sim.real.excuse(&hostname);
+            if let Some(targets) = sim.real.targets_mut("shop") {
+                targets.remove(&ec2_id);
+            }
+            sim.real.drain_began.retain(|(_, id), _| *id != ec2_id);
+        }
+        8 => {
+            let Some((hostname, Some(ec2_id))) = a_host(sim) else { return };
+            let until = now + sim.dice.between(20_000, 150_000);
+            sim.say(format!("({hostname} will be stuck registering or draining)"));
+            sim.real.stuck.insert(ec2_id, until);
+        }
+        9 => {
+            let Some((hostname, _)) = a_host(sim) else { return };
+            let until = now + sim.dice.between(2_000, 60_000);
+            sim.say(format!("(the engine of {hostname} hangs)"));
+            sim.real.hung.insert(hostname, until);
+        }
+        10 | 11 => {
+            let name = if scene == Scene::Lone { "app" } else { sim.dice.of(&["app", "redis", "nginx", "worker"]) };
+            let image = format!("{name}:{}", sim.dice.between(2, 3));
+            let all = [Fate::Unhealthy, Fate::Hangs, Fate::Exits, Fate::Slow, Fate::Dies];
+            let fate = all[sim.dice.below(5) as usize];
+            sim.say(format!("({image}: {fate:?})"));
+            sim.real.fates.insert(image, fate);
+        }
+        12 => {
+            let Some((hostname, _)) = a_host(sim) else { return };
+            if sim.real.instances().iter().any(|i| i.hostname == hostname && i.status == "online") {
+                sim.say(format!("({hostname} is lost)"));
+                sim.real.lose_instance(&hostname);
+            }
+        }
+        13 => {
+            let text = sim.text.replace("  region:", "  suspend: true\n  region:");
+            if !sim.text.contains("suspend") {
+                sim.declare(&text);
+                sim.say("(suspended)");
+            }
+        }
+        14 => {
+            let stack = scene.text().split("---").next().unwrap_or_default().to_owned();
+            sim.declare(&stack);
+            sim.say("(nothing is declared)");
+        }
+        _ => {
+            let text = edited(sim, scene);
+            sim.declare(&text);
+            sim.say("(edited)");
+        }
+    }
+}
+
+/// A container that is not ours on every instance.
+pub fn strangers(sim: &mut Sim) {
+    let hosts: Vec<String> = sim.real.instances().iter().map(|i| i.hostname.clone()).collect();
+    for hostname in hosts {
+        let foreign = ContainerSeen {
+            id: format!("foreign-{hostname}"),
+            labels: BTreeMap::new(),
+            state: State::Running,
+            image: "foreign".into(),
+            image_id: "foreign".into(),
+            restarts: 0,
+            health: None,
+            started_at: None,
+            last_words: None,
+        };
+        if let Some(engine) = sim.real.engine_mut(&hostname) {
+            engine.containers.insert("theirs".into(), foreign);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The simulator: AWS, balancers with requests in flight, engines, the clock and the controller's crashes, in virtual
+//! time. The promises of safety are checked after every step, those of liveness once the faults stop.
+//!
+//! A run follows from its seed alone: `SIM_SEED=n cargo test --test sim random_seeds` plays one again, with its whole
+//! trace. `SIM_SEEDS=n` sets how many are played.
+
+mod defect;
+mod dice;
+mod driver;
+mod faults;
+mod real;
+#[path = "../trial/mod.rs"]
+mod trial;
+mod watch;
+
+use std::{collections::BTreeMap, sync::OnceLock, time::Instant};
+
+use defect::Defect;
+use driver::Sim;
+use evenkeel::{plan::Plan, world::Target};
+use faults::{Scene, edited, inject, strangers};
+
+const SHOP: &str = include_str!("../scenarios/manifests/shop.yaml");
+
+/// How long it may take from the end of the faults until everything is as declared.
+const BOUND: u64 = 1_500_000;
+
+/// Everything is as declared, from nothing, without a fault.
+fn converged(scene: Scene) -> Sim {
+    static STARTS: OnceLock<BTreeMap<Scene, Sim>> = OnceLock::new();
+    let starts = STARTS.get_or_init(|| {
+        [Scene::Shop, Scene::Three, Scene::Lone]
+            .into_iter()
+            .map(|scene| {
+                let mut sim = Sim::new(&scene.text(), 1);
+                settle(&mut sim, "it comes up").unwrap_or_else(|why| panic!("{scene:?}: {why}\n{}", sim.tell()));
+                strangers(&mut sim);
+                sim.watch.settled = true;
+                sim.real.made.clear();
+                sim.trace.clear();
+                (scene, sim)
+            })
+            .collect()
+    });
+    starts[&scene].clone()
+}
+
+/// Until nothing more is to be done.
+fn settle(sim: &mut Sim, what: &str) -> Result<(), String> {
+    let began = sim.real.now;
+    let mut plan = sim.pass();
+    while !(plan.is_done() && sim.is_idle()) {
+        if sim.real.now > began + BOUND {
+            let holds: Vec<String> = plan.holds.iter().map(ToString::to_string).collect();
+            return Err(format!("{what}: not done in time; {holds:?} {:?}", plan.conditions));
+        }
+        plan = sim.step(&plan);
+        judge(sim)?;
+    }
+    Ok(())
+}
+
+fn judge(sim: &Sim) -> Result<(), String> {
+    sim.real.violation.clone().map_or(Ok(()), Err)
+}
+
+/// What must be so in the end.
+fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
+    let hosts: Vec<String> = sim.real.instances().iter().map(|i| i.hostname.clone()).collect();
+    for hostname in &hosts {
+        if !sim.real.serves_well(hostname) || !sim.real.is_in(hostname) {
+            return Err(format!("{hostname} does not serve in the end"));
+        }
+        let engine = sim.real.engine(hostname).expect("an engine");
+        for (name, container) in &engine.containers {
+            if name.ends_with(".old") || name.ends_with(".failed") {
+                return Err(format!("{hostname}/{name} is left over"));
+            }
+            if name != "theirs"
+                && !container.image.ends_with(":4")
+                && !(scene == Scene::Lone && !name.starts_with("app"))
+            {
+                return Err(format!("{hostname}/{name} is {}", container.image));
+            }
+        }
+        if scene != Scene::Fresh && !engine.containers.contains_key("theirs") {
+            return Err(format!("theirs is gone from {hostname}"));
+        }
+    }
+    let count = sim.desired.stack.layers[0].instances.count as usize;
+    let expected = if scene == Scene::Fresh { 3 + count } else { 0 };
+    let made: u32 = sim.real.made.values().sum();
+    if made as usize != expected || hosts.len() != count {
+        return Err(format!("not the creates and deletes of a run without faults: {:?}", sim.real.made));
+    }
+    let begun = sim.begun;
+    let mut plan = Plan::default();
+    for _ in 0..4 {
+        plan = sim.step(&plan);
+        judge(sim)?;
+    }
+    if sim.begun != begun {
+        return Err("it was done, and something was done all the same".into());
+    }
+    Ok(())
+}
+
+struct Ran {
+    steps: u64,
+    served: u64,
+    lost: u64,
+}
+
+/// One seed: a rollout with faults, then peace, then a manifest that works.
+fn run(seed: u64, defect: Option<Defect>) -> Result<Ran, (String, String)> {
+    let scene = Scene::of(seed);
+    let mut sim = match scene {
+        Scene::Fresh => Sim::new(&scene.text(), seed),
+        _ => converged(scene),
+    };
+    sim.dice = dice::Dice::new(seed);
+    sim.defect = defect;
+    let result = play(&mut sim, scene);
+    match result {
+        Ok(()) => Ok(Ran { steps: sim.steps, served: sim.real.served, lost: sim.real.lost }),
+        Err(why) => {
+            let all = std::env::var_os("SIM_SEED").is_some();
+            let trace = if all { sim.trace.join("\n") } else { sim.tell() };
+            let text = format!("seed {seed}, {scene:?}, {:.1}s: {why}", sim.real.now as f64 / 1000.0);
+            Err((text, trace))
+        }
+    }
+}
+
+fn play(sim: &mut Sim, scene: Scene) -> Result<(), String> {
+    sim.trouble = [0, 30, 12, 6][sim.dice.below(4) as usize];
+    let rate = [25, 50, 120][sim.dice.below(3) as usize];
+    sim.poll = sim.dice.between(1_000, 4_000);
+    if sim.dice.one_in(3) {
+        sim.real.elb_drain = 300_000;
+    }
+    if scene != Scene::Fresh {
+        let text = edited(sim, scene);
+        sim.declare(&text);
+    } else if sim.dice.one_in(2) {
+        sim.haze.cloud_lag = sim.dice.between(1_000, 9_000);
+        sim.haze.until = 60_000;
+    }
+    let mut plan = sim.pass();
+    let mut lull = 0;
+    let wanted = sim.dice.between(60, 160);
+    for _ in 0..wanted {
+        if sim.dice.one_in(rate) {
+            inject(sim, scene);
+        }
+        if (sim.text.contains("suspend: true") || sim.desired.apps.is_empty()) && sim.dice.one_in(15) {
+            let text = edited(sim, scene);
+            sim.declare(&text);
+            sim.say("(declared again)");
+        }
+        plan = sim.step(&plan);
+        judge(sim)?;
+        if plan.is_done() && sim.is_idle() {
+            lull += 1;
+            if lull > 3 && sim.dice.one_in(3) {
+                let text = edited(sim, scene);
+                sim.declare(&text);
+                sim.say("(edited)");
+                lull = 0;
+            }
+        }
+    }
+    // The faults stop.
+    sim.trouble = 0;
+    sim.haze = driver::Haze::default();
+    sim.real.fates.clear();
+    sim.real.stuck.clear();
+    sim.real.hung.clear();
+    sim.say("(peace)");
+    let text = if scene == Scene::Lone {
+        scene.text().replace("\"app:1\"", "\"app:4\"")
+    } else {
+        scene.text().replace(":1\"", ":4\"")
+    };
+    sim.declare(&text);
+    settle(sim, "once the faults stopped")?;
+    check_end(sim, scene)
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn random_seeds() {
+    if let Some(seed) = number("SIM_SEED") {
+        if let Err((why, trace)) = run(seed, None) {
+            panic!("{trace}\n{why}");
+        }
+        return;
+    }
+    let seeds = number("SIM_SEEDS").unwrap_or(60);
+    let first = number("SIM_FIRST").unwrap_or(1);
+    let began = Instant::now();
+    let (mut steps, mut served, mut lost) = (0, 0, 0);
+    let mut failed = Vec::new();
+    for seed in first..first + seeds {
+        match run(seed, None) {
+            Ok(ran) => {
+                steps += ran.steps;
+                served += ran.served;
+                lost += ran.lost;
+            }
+            Err((why, trace)) => {
+                if failed.is_empty() {
+                    println!("{trace}");
+                }
+                println!("{why}");
+                failed.push(seed);
+            }
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    println!(
+        "{seeds} seeds, {steps} steps in {took:.1}s ({:.0} steps/s); {served} requests, {lost} lost by injected faults alone",
+        steps as f64 / took
+    );
+    assert!(
+        failed.is_empty(),
+        "{} of {seeds} seeds failed: {failed:?}; SIM_SEED={} plays the first again",
+        failed.len(),
+        failed[0]
+    );
+}
+
+#[test]
+fn every_defect_is_found() {
+    let most = number("SIM_MOST").unwrap_or(2_000);
+    let mut missed = Vec::new();
+    for defect in Defect::ALL {
+        match (1..=most).find_map(|seed| run(seed, Some(defect)).err().map(|(why, _)| why)) {
+            Some(why) => println!("{defect:?}: {why}"),
+            None => missed.push(defect),
+        }
+    }
+    assert!(missed.is_empty(), "not found within {most} seeds: {missed:?}");
+}
+
+/// The rollout of one scenario, action by action; action number `at` is followed by a crash, or carried out twice.
+fn rollout(scene: Scene, at: Option<usize>, twice: bool) -> Result<(usize, Vec<String>), String> {
+    let mut sim = match scene {
+        Scene::Fresh => Sim::new(&scene.text(), 7),
+        _ => converged(scene),
+    };
+    let text = if scene == Scene::Lone {
+        scene.text().replace("\"app:1\"", "\"app:4\"")
+    } else {
+        scene.text().replace(":1\"", ":4\"")
+    };
+    sim.declare(&text);
+    let tell = |sim: &Sim, why: &str| format!("{scene:?} at {at:?}, twice: {twice}: {why}\n{}", sim.tell());
+    let mut number = 0;
+    for _ in 0..2_000 {
+        let plan = sim.peek();
+        judge(&sim).map_err(|why| tell(&sim, &why))?;
+        let Some(action) = plan.actions.first().cloned() else {
+            if plan.is_done() {
+                break;
+            }
+            sim.wait(&plan);
+            continue;
+        };
+        // OpsWorks refuses nothing that is sent twice in one breath: the intent is what keeps it from being sent.
+        let times = if at == Some(number) && twice && !action.needs_intent() { 2 } else { 1 };
+        sim.at_once(&action, times);
+        if at == Some(number) && !twice {
+            sim.crash();
+            sim.down_until = 0;
+        }
+        number += 1;
+        judge(&sim).map_err(|why| tell(&sim, &why))?;
+    }
+    check_end(&mut sim, scene).map_err(|why| tell(&sim, &why))?;
+    Ok((number, ended(&sim)))
+}
+
+/// What there is in the end, ids and times left out.
+fn ended(sim: &Sim) -> Vec<String> {
+    let mut all = Vec::new();
+    for instance in sim.real.instances() {
+        let engine = sim.real.engine(&instance.hostname).expect("an engine");
+        for (name, c) in &engine.containers {
+            all.push(format!("{}/{name} {} {:?} {:?}", instance.hostname, c.image, c.state, c.health));
+        }
+        for (name, balancer) in sim.real.balancers() {
+            let target = instance.ec2_id.as_ref().and_then(|id| balancer.targets.get(id));
+            all.push(format!("{} {name} {}", instance.hostname, target == Some(&Target::InService)));
+        }
+    }
+    all
+}
+
+#[test]
+fn crash_and_double_at_every_action() {
+    let mut failed = Vec::new();
+    for scene in [Scene::Shop, Scene::Three, Scene::Lone, Scene::Fresh] {
+        let (actions, end) = rollout(scene, None, false).unwrap_or_else(|why| panic!("{why}"));
+        println!("{scene:?}: {actions} actions");
+        for at in 0..actions {
+            // With three instances there is little that two do not show.
+            for twice in if scene == Scene::Three { vec![at % 2 == 0] } else { vec![false, true] } {
+                match rollout(scene, Some(at), twice) {
+                    Ok((_, other)) if other == end => {}
+                    Ok((_, other)) => failed.push(format!("{scene:?} at {at}, twice: {twice}: {other:?}")),
+                    Err(why) => failed.push(why),
+                }
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{} failed; the first:\n{}", failed.len(), failed[0]);
+}

@@ -1,0 +1,637 @@
+//! What is really there: OpsWorks, balancers with requests in flight, engines; and how time changes it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use evenkeel::{
+    action::{Action, EngineAction},
+    plan::{fleet, imagine::World},
+    spec::Desired,
+    world::{
+        Balancer, Class, ContainerSeen, Engine, Health, Observed, OpsWorks, OwInstance, Seen, State, Target, Trouble,
+    },
+};
+use jiff::Timestamp;
+
+use crate::{dice::Dice, trial};
+
+/// Milliseconds of virtual time.
+pub type Ms = u64;
+
+/// What a container of an image does once it is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Unhealthy,
+    Hangs,
+    Exits,
+    Slow,
+    /// It is healthy, and ends later.
+    Dies,
+}
+
+/// A request in flight, or a connection that is kept alive.
+#[derive(Debug, Clone)]
+pub struct Flight {
+    pub balancer: String,
+    pub ec2_id: String,
+    pub hostname: String,
+    pub ends: Ms,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Healthy,
+    Unhealthy,
+    Exit,
+}
+
+#[derive(Clone)]
+pub struct Real {
+    pub world: World,
+    pub now: Ms,
+    /// What goes wrong with the containers of an image.
+    pub fates: BTreeMap<String, Fate>,
+    changes: BTreeMap<String, (Ms, Change)>,
+    /// When a target is in service at the earliest.
+    ready_at: BTreeMap<(String, String), Ms>,
+    /// Since when a target drains.
+    pub drain_began: BTreeMap<(String, String), Ms>,
+    /// Targets that are stuck until then.
+    pub stuck: BTreeMap<String, Ms>,
+    /// Since when an instance that is in service does not serve well.
+    sick_since: BTreeMap<String, Ms>,
+    instance_at: BTreeMap<String, Ms>,
+    pub flights: Vec<Flight>,
+    /// Engines that do not answer until then.
+    pub hung: BTreeMap<String, Ms>,
+    /// Instances on which something was broken on purpose, until they serve again.
+    pub excused: BTreeSet<String>,
+    past: VecDeque<(Ms, OpsWorks, BTreeMap<String, Seen<Balancer>>)>,
+    /// Effective creates and deletes of AWS things.
+    pub made: BTreeMap<String, u32>,
+    pub lost: u64,
+    pub served: u64,
+    /// What was done that must never be.
+    pub violation: Option<String>,
+    /// Any replica will do: the instance is swapped in place.
+    pub any_replica: bool,
+    pub elb_drain: Ms,
+    reborn: u32,
+}
+
+pub const SERVING: [&str; 5] = ["redis", "app", "haproxy", "nginx", "web"];
+
+pub fn serves(container: &ContainerSeen) -> bool {
+    container.labels.get("evenkeel.traffic").is_some_and(|value| value == "true")
+}
+
+pub fn is_well(container: &ContainerSeen) -> bool {
+    container.state == State::Running && matches!(container.health, None | Some(Health::Healthy))
+}
+
+pub fn is_live(container: &ContainerSeen) -> bool {
+    matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
+}
+
+pub fn refuse(class: Class, message: &str) -> Trouble {
+    Trouble { class, message: message.into() }
+}
+
+/// A container's name without its number: `app1` → `app`.
+fn kind(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit())
+}
+
+impl Real {
+    pub fn new(desired: &Desired) -> Real {
+        let mut world = trial::Trial::new(crate::SHOP).world;
+        for layer in &desired.stack.layers {
+            for balancer in &layer.load_balancers {
+                let empty = Balancer { draining: Some(60), targets: BTreeMap::new() };
+                world.seen.balancers.insert(balancer.name().to_owned(), Seen::Known(empty));
+            }
+        }
+        Real {
+            world,
+            now: 0,
+            fates: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            ready_at: BTreeMap::new(),
+            drain_began: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+            sick_since: BTreeMap::new(),
+            instance_at: BTreeMap::new(),
+            flights: Vec::new(),
+            hung: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            past: VecDeque::new(),
+            made: BTreeMap::new(),
+            lost: 0,
+            served: 0,
+            violation: None,
+            any_replica: false,
+            elb_drain: 60_000,
+            reborn: 0,
+        }
+    }
+
+    pub fn clock(&self) -> Timestamp {
+        trial::beginning() + Duration::from_millis(self.now)
+    }
+
+    pub fn violate(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    pub fn instances(&self) -> &[OwInstance] {
+        self.world.seen.opsworks.instances.known().map_or(&[], Vec::as_slice)
+    }
+
+    fn instances_mut(&mut self) -> &mut Vec<OwInstance> {
+        self.world.seen.opsworks.instances.known_mut().expect("instances")
+    }
+
+    pub fn host_of(&self, ec2_id: &str) -> Option<String> {
+        self.instances().iter().find(|i| i.ec2_id.as_deref() == Some(ec2_id)).map(|i| i.hostname.clone())
+    }
+
+    pub fn engine(&self, hostname: &str) -> Option<&Engine> {
+        self.world.seen.engines.get(hostname)?.known()
+    }
+
+    pub fn engine_mut(&mut self, hostname: &str) -> Option<&mut Engine> {
+        self.world.seen.engines.get_mut(hostname)?.known_mut()
+    }
+
+    pub fn balancers(&self) -> impl Iterator<Item = (&String, &Balancer)> {
+        self.world.seen.balancers.iter().filter_map(|(name, b)| Some((name, b.known()?)))
+    }
+
+    pub fn targets_mut(&mut self, balancer: &str) -> Option<&mut BTreeMap<String, Target>> {
+        Some(&mut self.world.seen.balancers.get_mut(balancer)?.known_mut()?.targets)
+    }
+
+    pub fn target(&self, balancer: &str, ec2_id: &str) -> Option<&Target> {
+        self.world.seen.balancers.get(balancer)?.known()?.targets.get(ec2_id)
+    }
+
+    /// A request to the instance is answered: every kind of container that serves is well.
+    pub fn serves_well(&self, hostname: &str) -> bool {
+        let Some(engine) = self.engine(hostname) else { return false };
+        if !self.instances().iter().any(|i| i.hostname == hostname && i.status == "online") {
+            return false;
+        }
+        let slots = |name: &str| {
+            engine
+                .containers
+                .iter()
+                .filter(|(slot, c)| kind(slot) == name && c.labels.contains_key("evenkeel.stack"))
+                .map(|(_, c)| is_well(c))
+                .collect::<Vec<_>>()
+        };
+        let kinds: Vec<&str> =
+            if engine.containers.keys().any(|name| kind(name) == "web") { vec!["web"] } else { SERVING[..4].to_vec() };
+        kinds.into_iter().all(|name| {
+            let well = slots(name);
+            let needed = if name == "app" && !self.any_replica { 2 } else { 1 };
+            well.iter().filter(|well| **well).count() >= needed && (self.any_replica || well.iter().all(|well| *well))
+        })
+    }
+
+    /// Keeps what can be read from the past.
+    pub fn remember(&mut self) {
+        let (cloud, balancers) = (&self.world.seen.opsworks, &self.world.seen.balancers);
+        if self.past.back().is_none_or(|(_, c, b)| c != cloud || b != balancers) {
+            self.past.push_back((self.now, cloud.clone(), balancers.clone()));
+        }
+        while self.past.len() > 1 && self.past[1].0 + 30_000 < self.now {
+            self.past.pop_front();
+        }
+    }
+
+    /// A look: cloud and balancers as they were so long ago.
+    pub fn look(&self, desired: &Desired, cloud_lag: Ms, balancer_lag: Ms) -> Observed {
+        let then = |lag: Ms| self.past.iter().rev().find(|(at, ..)| *at + lag <= self.now).or(self.past.front());
+        let opsworks = then(cloud_lag).map_or(&self.world.seen.opsworks, |(_, cloud, _)| cloud).clone();
+        let balancers = then(balancer_lag).map_or(&self.world.seen.balancers, |(_, _, balancers)| balancers).clone();
+        let mut seen = Observed { opsworks, balancers, engines: BTreeMap::new() };
+        for node in fleet::nodes(desired, &seen) {
+            let online = self.instances().iter().any(|i| i.hostname == node.hostname && i.status == "online");
+            let engine = match self.engine(&node.hostname) {
+                Some(engine) if online && !self.hung.contains_key(&node.hostname) => Seen::Known(engine.clone()),
+                _ => Seen::Unknown(refuse(Class::Transient, "the engine does not answer")),
+            };
+            seen.engines.insert(node.hostname, engine);
+        }
+        seen
+    }
+
+    /// The moment of the next change that time brings.
+    pub fn next(&self) -> Option<Ms> {
+        let changes = self.changes.values().map(|(at, _)| *at);
+        let ready = self.ready_at.values().copied();
+        let sick = self.sick_since.values().map(|at| at + 3_000);
+        let draining = self.drain_began.iter().map(|(key, at)| self.drain_ends(key, *at));
+        let hung = self.hung.values().copied();
+        let instances = self.instance_at.values().copied();
+        changes.chain(ready).chain(sick).chain(draining).chain(hung).chain(instances).filter(|at| *at > self.now).min()
+    }
+
+    fn drain_ends(&self, (balancer, ec2_id): &(String, String), began: Ms) -> Ms {
+        let flights = self.flights.iter().filter(|f| f.balancer == *balancer && f.ec2_id == *ec2_id);
+        let last = flights.map(|f| f.ends).max().unwrap_or(0).max(began + 1_000);
+        let stuck = self.stuck.get(ec2_id).copied().unwrap_or(0);
+        last.min(began + self.elb_drain).max(stuck)
+    }
+
+    /// Time goes on to `to`; nothing changes in between.
+    pub fn advance(&mut self, to: Ms, dice: &mut Dice) {
+        self.now = to.max(self.now);
+        self.world.now = self.clock();
+        let now = self.now;
+        self.hung.retain(|_, until| *until > now);
+        self.stuck.retain(|_, until| *until > now);
+        self.containers(dice);
+        self.booting(dice);
+        self.targets(dice);
+        self.requests(dice);
+        self.well_again();
+        self.remember();
+    }
+
+    fn containers(&mut self, dice: &mut Dice) {
+        let due: Vec<(String, Change)> =
+            self.changes.iter().filter(|(_, (at, _))| *at <= self.now).map(|(id, (_, c))| (id.clone(), *c)).collect();
+        for (id, change) in due {
+            self.changes.remove(&id);
+            let mut fell = None;
+            for (hostname, engine) in &mut self.world.seen.engines {
+                let Some(container) =
+                    engine.known_mut().and_then(|e| e.containers.values_mut().find(|container| container.id == id))
+                else {
+                    continue;
+                };
+                if container.state != State::Running {
+                    continue;
+                }
+                match change {
+                    Change::Healthy if container.health.is_some() => container.health = Some(Health::Healthy),
+                    Change::Healthy => {}
+                    Change::Unhealthy => container.health = Some(Health::Unhealthy),
+                    Change::Exit => container.state = State::Exited { exit_code: 3 },
+                }
+                if change != Change::Healthy {
+                    fell = Some(hostname.clone());
+                } else if self.fates.iter().any(|(image, fate)| container.image == *image && *fate == Fate::Dies) {
+                    self.changes.insert(id.clone(), (self.now + dice.between(500, 30_000), Change::Exit));
+                }
+            }
+            if let Some(hostname) = fell {
+                self.excuse(&hostname);
+            }
+        }
+    }
+
+    fn started(&mut self, hostname: &str, id: &str, dice: &mut Dice) {
+        let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
+            return;
+        };
+        let fate = self.fates.get(&container.image).copied();
+        let at = match fate {
+            Some(Fate::Slow) => self.now + dice.between(20_000, 90_000),
+            _ => self.now + dice.between(300, 6_000),
+        };
+        let change = match fate {
+            None | Some(Fate::Slow | Fate::Dies) => Change::Healthy,
+            Some(Fate::Unhealthy) => Change::Unhealthy,
+            Some(Fate::Exits) => Change::Exit,
+            Some(Fate::Hangs) => return,
+        };
+        self.changes.insert(id.to_owned(), (at, change));
+    }
+
+    fn booting(&mut self, dice: &mut Dice) {
+        let due: Vec<String> =
+            self.instance_at.iter().filter(|(_, at)| **at <= self.now).map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.instance_at.remove(&id);
+            let (number, later) = (self.reborn + 1, self.now + dice.between(3_000, 20_000));
+            let Some(instance) = self.instances_mut().iter_mut().find(|i| i.id == id) else { continue };
+            let next = match instance.status.as_str() {
+                "requested" => "booting",
+                "booting" => "running_setup",
+                "running_setup" => "online",
+                "connection_lost" => "stopping",
+                "stopping" => "stopped",
+                _ => continue,
+            };
+            instance.status = next.into();
+            let hostname = instance.hostname.clone();
+            let gone = (next == "stopped").then(|| instance.ec2_id.take()).flatten();
+            if next == "booting" {
+                instance.ec2_id = Some(format!("i-{number:04}"));
+                instance.private_ip = Some(format!("10.0.0.{number}"));
+                instance.public_ip = instance.private_ip.clone();
+            }
+            if next == "booting" {
+                self.reborn = number;
+                self.world.seen.engines.entry(hostname.clone()).or_insert(Seen::Known(Engine::default()));
+            }
+            if next != "online" && next != "stopped" {
+                self.instance_at.insert(id, later);
+            }
+            if let Some(ec2_id) = gone {
+                self.forget_target(&ec2_id);
+                self.halt(&hostname);
+            }
+        }
+    }
+
+    fn forget_target(&mut self, ec2_id: &str) {
+        for balancer in self.world.seen.balancers.values_mut().filter_map(Seen::known_mut) {
+            balancer.targets.remove(ec2_id);
+        }
+        self.flights.retain(|f| f.ec2_id != ec2_id);
+        self.ready_at.retain(|(_, id), _| id != ec2_id);
+        self.drain_began.retain(|(_, id), _| id != ec2_id);
+    }
+
+    /// Everything on an instance ends.
+    fn halt(&mut self, hostname: &str) {
+        if let Some(engine) = self.engine_mut(hostname) {
+            for container in engine.containers.values_mut().filter(|c| is_live(c)) {
+                container.state = State::Exited { exit_code: 137 };
+            }
+        }
+    }
+
+    fn targets(&mut self, dice: &mut Dice) {
+        let ended: Vec<(String, String)> = self
+            .drain_began
+            .iter()
+            .filter(|(key, at)| self.drain_ends(key, **at) <= self.now)
+            .map(|(k, _)| k.clone())
+            .collect();
+        for key in ended {
+            self.drain_began.remove(&key);
+            self.flights.retain(|f| f.balancer != key.0 || f.ec2_id != key.1);
+            self.targets_mut(&key.0).expect("a balancer").remove(&key.1);
+        }
+        let all: Vec<(String, String, Target)> = self
+            .balancers()
+            .flat_map(|(name, b)| b.targets.iter().map(|(id, t)| (name.clone(), id.clone(), t.clone())))
+            .collect();
+        for (balancer, ec2_id, target) in all {
+            let Some(hostname) = self.host_of(&ec2_id) else { continue };
+            let well = self.serves_well(&hostname);
+            let key = (balancer.clone(), ec2_id.clone());
+            let stuck = self.stuck.contains_key(&ec2_id);
+            match target {
+                Target::OutOfService(_) if well && !stuck => {
+                    let wait = self.now + dice.between(1_000, 5_000);
+                    if *self.ready_at.entry(key.clone()).or_insert(wait) <= self.now {
+                        self.ready_at.remove(&key);
+                        self.sick_since.remove(&hostname);
+                        self.targets_mut(&balancer).expect("a balancer").insert(ec2_id, Target::InService);
+                    }
+                }
+                Target::InService if !well => {
+                    let since = *self.sick_since.entry(hostname.clone()).or_insert(self.now);
+                    if since + 3_000 <= self.now {
+                        let why = Target::OutOfService("its health check fails".into());
+                        self.targets_mut(&balancer).expect("a balancer").insert(ec2_id, why);
+                    }
+                }
+                _ => {
+                    self.sick_since.remove(&hostname);
+                }
+            }
+        }
+    }
+
+    /// Every balancer sends a request to each target that it really has in service.
+    fn requests(&mut self, dice: &mut Dice) {
+        self.flights.retain(|f| f.ends > self.now);
+        let sent: Vec<(String, String)> = self
+            .balancers()
+            .flat_map(|(name, b)| {
+                b.targets.iter().filter(|(_, t)| **t == Target::InService).map(|(id, _)| (name.clone(), id.clone()))
+            })
+            .collect();
+        for (balancer, ec2_id) in sent {
+            let Some(hostname) = self.host_of(&ec2_id) else { continue };
+            if !self.serves_well(&hostname) {
+                self.lose(&hostname, &format!("a request from {balancer}"));
+                continue;
+            }
+            self.served += 1;
+            if dice.one_in(3) {
+                let long = if dice.one_in(40) { dice.between(30_000, 120_000) } else { dice.between(50, 6_000) };
+                self.flights.push(Flight { balancer, ec2_id, hostname, ends: self.now + long });
+            }
+        }
+    }
+
+    fn lose(&mut self, hostname: &str, what: &str) {
+        self.lost += 1;
+        if !self.excused.contains(hostname) {
+            let told: Vec<String> = self
+                .engine(hostname)
+                .map(|e| e.containers.iter().map(|(n, c)| format!("{n}={:?}/{:?}", c.state, c.health)).collect())
+                .unwrap_or_default();
+            self.violate(format!("{what} to {hostname} was lost: {}", told.join(" ")));
+        }
+    }
+
+    /// An injected fault concerns this instance: what it loses is the fault's, until it serves again.
+    pub fn excuse(&mut self, hostname: &str) {
+        self.excused.insert(hostname.to_owned());
+    }
+
+    fn well_again(&mut self) {
+        let back: Vec<String> = self
+            .excused
+            .iter()
+            .filter(|hostname| self.serves_well(hostname) && self.is_in(hostname))
+            .cloned()
+            .collect();
+        for hostname in back {
+            self.excused.remove(&hostname);
+        }
+    }
+
+    pub fn is_in(&self, hostname: &str) -> bool {
+        let Some(id) = self.instances().iter().find(|i| i.hostname == hostname).and_then(|i| i.ec2_id.clone()) else {
+            return false;
+        };
+        self.balancers().all(|(_, b)| b.targets.get(&id) == Some(&Target::InService))
+    }
+
+    fn lose_flights(&mut self, hostname: &str) {
+        let (lost, kept) = std::mem::take(&mut self.flights).into_iter().partition(|f: &Flight| f.hostname == hostname);
+        self.flights = kept;
+        let lost: Vec<Flight> = lost;
+        if let Some(flight) = lost.first() {
+            // A drain that passed its deadline is recorded, and checked where it is stopped.
+            let key = (flight.balancer.clone(), flight.ec2_id.clone());
+            if !self.drain_began.get(&key).is_some_and(|began| began + 60_000 <= self.now) {
+                self.lose(hostname, &format!("a connection of {} in flight", flight.balancer));
+            }
+        }
+    }
+
+    /// A container ends by itself or by hand.
+    pub fn kill(&mut self, hostname: &str, name: &str, removed: bool) {
+        self.excuse(hostname);
+        let Some(engine) = self.engine_mut(hostname) else { return };
+        if removed {
+            engine.containers.remove(name);
+        } else if let Some(container) = engine.containers.get_mut(name) {
+            container.state = State::Exited { exit_code: 137 };
+        }
+    }
+
+    /// The instance is gone in the middle of whatever it does; OpsWorks notices, and replaces the machine.
+    pub fn lose_instance(&mut self, hostname: &str) {
+        self.excuse(hostname);
+        let at = self.now + 5_000;
+        let Some(instance) = self.instances_mut().iter_mut().find(|i| i.hostname == hostname) else { return };
+        instance.status = "connection_lost".into();
+        let id = instance.id.clone();
+        self.instance_at.insert(id, at);
+        self.halt(hostname);
+    }
+
+    /// Checks what is checked just before: the error is the answer of the other side.
+    pub fn precondition(&self, action: &Action) -> Result<(), Trouble> {
+        match action {
+            Action::Deregister { balancer, ec2_id, keep, .. } => {
+                let others = self.world.seen.balancers[balancer].known().expect("a balancer");
+                let in_service = |(id, t): (&String, &Target)| id != ec2_id && *t == Target::InService;
+                let left = others.targets.iter().filter(|(id, t)| in_service((id, t))).count();
+                if self.target(balancer, ec2_id) == Some(&Target::InService) && left < *keep as usize {
+                    return Err(refuse(Class::Transient, "fewer than minInService would be left"));
+                }
+            }
+            Action::Engine { what: EngineAction::Stop { guard: Some(guard), .. }, .. } => {
+                for name in &guard.balancers {
+                    if self.target(name, &guard.ec2_id).is_some() {
+                        return Err(refuse(Class::Transient, "the balancer still knows it"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the other side says to an action that makes no sense to it.
+    fn nonsense(&self, action: &Action) -> Option<Trouble> {
+        let Action::Engine { node, what } = action else { return None };
+        let online = self.instances().iter().any(|i| i.hostname == node.hostname && i.status == "online");
+        let engine = self.engine(&node.hostname).filter(|_| online);
+        let Some(engine) = engine else { return Some(refuse(Class::Transient, "connection refused")) };
+        let missing = || Some(refuse(Class::Terminal, "no such container"));
+        match what {
+            EngineAction::Create { run } if engine.containers.contains_key(&run.name) => {
+                Some(refuse(Class::Terminal, "the name is in use"))
+            }
+            EngineAction::Start { id, .. } | EngineAction::Stop { id, .. } | EngineAction::Remove { id, .. } => {
+                if engine.containers.values().any(|c| c.id == *id) {
+                    None
+                } else {
+                    missing()
+                }
+            }
+            EngineAction::Rename { id, to, .. } => {
+                if engine.containers.contains_key(to) || !engine.containers.values().any(|c| c.id == *id) {
+                    missing()
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The action takes effect.
+    pub fn effect(&mut self, action: &Action, dice: &mut Dice) -> Result<(), Trouble> {
+        let result = self.take_effect(action, dice);
+        self.remember();
+        result
+    }
+
+    fn take_effect(&mut self, action: &Action, dice: &mut Dice) -> Result<(), Trouble> {
+        if let Some(trouble) = self.nonsense(action) {
+            return Err(trouble);
+        }
+        self.count(action)?;
+        match action {
+            Action::Register { balancer, ec2_id, .. } => {
+                if !matches!(self.target(balancer, ec2_id), Some(Target::InService)) {
+                    let key = (balancer.clone(), ec2_id.clone());
+                    self.drain_began.remove(&key);
+                    self.ready_at.insert(key, self.now + dice.between(1_000, 6_000));
+                    let why = Target::OutOfService("registration in progress".into());
+                    self.targets_mut(balancer).expect("a balancer").insert(ec2_id.clone(), why);
+                }
+                return Ok(());
+            }
+            Action::Deregister { balancer, ec2_id, .. } => {
+                if !matches!(self.target(balancer, ec2_id), None | Some(Target::Draining)) {
+                    self.drain_began.insert((balancer.clone(), ec2_id.clone()), self.now);
+                    self.targets_mut(balancer).expect("a balancer").insert(ec2_id.clone(), Target::Draining);
+                }
+                return Ok(());
+            }
+            Action::StartInstance { id, .. } => {
+                self.instance_at.insert(id.clone(), self.now + dice.between(2_000, 20_000));
+            }
+            Action::StopInstance { id, hostname, .. } => {
+                self.lose_flights(hostname);
+                self.instance_at.insert(id.clone(), self.now + dice.between(2_000, 20_000));
+            }
+            _ => {}
+        }
+        let served = match action {
+            Action::Engine { node, .. } => Some((node.hostname.clone(), self.serves_well(&node.hostname))),
+            _ => None,
+        };
+        self.world.carry_out(action);
+        self.world.now = self.clock();
+        if let Some((hostname, true)) = &served
+            && !self.serves_well(hostname)
+        {
+            self.lose_flights(hostname);
+        }
+        if let Action::Engine { node, what: EngineAction::Start { id, .. } } = action {
+            self.started(&node.hostname, id, dice);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, action: &Action) -> Result<(), Trouble> {
+        let exists = match action {
+            Action::CreateStack { .. } => self.world.seen.opsworks.stack.known().is_some_and(Option::is_some),
+            Action::CreateLayer { settings, .. } => {
+                let layers = self.world.seen.opsworks.layers.known();
+                layers.is_some_and(|all| all.iter().any(|l| l.settings.short_name == settings.short_name))
+            }
+            Action::CreateApp { settings, .. } => {
+                let apps = self.world.seen.opsworks.apps.known();
+                apps.is_some_and(|all| all.iter().any(|a| a.settings.short_name == settings.short_name))
+            }
+            Action::CreateInstance { hostname, .. } => self.instances().iter().any(|i| i.hostname == *hostname),
+            Action::DeleteApp { .. } | Action::DeleteInstance { .. } | Action::StopInstance { .. } => false,
+            _ => return Ok(()),
+        };
+        if exists {
+            self.violate(format!("{action}: there is one already"));
+            return Err(refuse(Class::Terminal, "it exists already"));
+        }
+        *self.made.entry(action.key()).or_default() += 1;
+        Ok(())
+    }
+}

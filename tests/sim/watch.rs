@@ -1,0 +1,177 @@
+//! The promises of safety, judged from outside by what really is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel::{
+    action::{Action, EngineAction},
+    spec::Desired,
+    world::{State, Target},
+};
+
+use crate::real::{Ms, Real, is_live, is_well, serves};
+
+#[derive(Clone, Default)]
+pub struct Watch {
+    /// Instances that were taken out and are not back yet.
+    out: BTreeSet<String>,
+    /// Since when an instance drains.
+    draining: BTreeMap<String, Ms>,
+    /// From now on every balancer keeps its minimum.
+    pub settled: bool,
+}
+
+impl Watch {
+    /// Judges an action as it is begun.
+    pub fn before(&mut self, real: &mut Real, desired: &Desired, action: &Action) {
+        if desired.stack.suspend {
+            return real.violate(format!("{action}, but the stack is suspended"));
+        }
+        let takes = match action {
+            Action::DeleteApp { .. } | Action::DeleteInstance { .. } | Action::StopInstance { .. } => true,
+            Action::Engine { what, .. } => matches!(what, EngineAction::Stop { .. } | EngineAction::Remove { .. }),
+            _ => false,
+        };
+        if takes && desired.apps.is_empty() {
+            return real.violate(format!("{action}, but nothing is declared"));
+        }
+        match action {
+            Action::Engine { node, what } => self.engine(real, desired, action, &node.hostname, what),
+            Action::Register { hostname, .. } => {
+                if !real.serves_well(hostname) && !real.excused.contains(hostname) {
+                    real.violate(format!("{action}, which does not serve"));
+                }
+            }
+            Action::Deregister { balancer, ec2_id, hostname, .. } => {
+                self.deregister(real, desired, action, balancer, ec2_id, hostname);
+            }
+            _ => {}
+        }
+    }
+
+    fn deregister(&mut self, real: &mut Real, desired: &Desired, action: &Action, name: &str, id: &str, host: &str) {
+        let Some(rollout) = desired.apps.first().map(|app| app.rollout.clone()) else { return };
+        if real.target(name, id) != Some(&Target::InService) || !real.serves_well(host) {
+            return;
+        }
+        let others: Vec<String> = real
+            .instances()
+            .iter()
+            .filter(|i| i.hostname != host)
+            .filter(|i| {
+                let served = i.ec2_id.as_ref().is_some_and(|id| real.target(name, id) == Some(&Target::InService));
+                (served && real.serves_well(&i.hostname)) || real.excused.contains(&i.hostname)
+            })
+            .map(|i| i.hostname.clone())
+            .collect();
+        let least = rollout.min_in_service.min(desired.stack.layers[0].instances.count) as usize;
+        if others.len() < least {
+            real.violate(format!("{action} leaves {} in service", others.len()));
+        }
+        self.out.insert(host.to_owned());
+        let out: Vec<&String> = self.out.iter().filter(|host| !real.excused.contains(*host)).collect();
+        if out.len() > rollout.max_unavailable as usize {
+            real.violate(format!("{action}: {out:?} are out"));
+        }
+    }
+
+    fn engine(&self, real: &mut Real, desired: &Desired, action: &Action, hostname: &str, what: &EngineAction) {
+        let id = match what {
+            EngineAction::Stop { id, .. }
+            | EngineAction::Remove { id, .. }
+            | EngineAction::Rename { id, .. }
+            | EngineAction::Start { id, .. } => id,
+            _ => return,
+        };
+        let Some(engine) = real.engine(hostname) else { return };
+        let Some((name, container)) = engine.containers.iter().find(|(_, c)| c.id == *id) else { return };
+        let (name, container) = (name.clone(), container.clone());
+        if !container.labels.contains_key("evenkeel.stack") {
+            return real.violate(format!("{action}: {name} is not ours"));
+        }
+        if matches!(what, EngineAction::Remove { .. }) {
+            if is_live(&container) {
+                return real.violate(format!("{action}: it runs"));
+            }
+            if let Some(place) = name.strip_suffix(".old") {
+                let declared = desired.apps.iter().flat_map(|app| &app.containers);
+                let is_slot = declared.clone().any(|c| (0..c.replicas).any(|index| c.replica(index) == place));
+                let well = engine.containers.get(place).is_some_and(is_well);
+                let excused = real.excused.contains(hostname) || container.state == State::Dead;
+                if is_slot && !well && !excused {
+                    return real.violate(format!("{action}: {place} is not well, and could not go back"));
+                }
+            }
+        }
+        if matches!(what, EngineAction::Stop { .. }) && serves(&container) && is_well(&container) {
+            if real.any_replica {
+                let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
+                let sibling = |other: &&String| *other != &name && other.starts_with(kind) && !other.contains('.');
+                let well = engine.containers.iter().filter(|(n, _)| sibling(n)).any(|(_, c)| is_well(c));
+                if !well && !real.excused.contains(hostname) && real.instances().iter().any(|i| real.is_in(&i.hostname))
+                {
+                    real.violate(format!("{action}: no other replica is well"));
+                }
+                return;
+            }
+            let Some(ec2_id) = real.instances().iter().find(|i| i.hostname == hostname).and_then(|i| i.ec2_id.clone())
+            else {
+                return;
+            };
+            let allowed = desired.apps[0].rollout.drain_timeout.as_millis() as u64;
+            let overdue = self.draining.get(hostname).is_some_and(|since| real.now >= since + allowed);
+            let knows: Vec<String> = real
+                .balancers()
+                .filter_map(|(b, balancer)| Some((b, balancer.targets.get(&ec2_id)?)))
+                .filter(|(_, target)| !(**target == Target::Draining && overdue))
+                .filter(|(_, target)| !(matches!(target, Target::OutOfService(_)) && !real.serves_well(hostname)))
+                .map(|(b, target)| format!("{b}: {target:?}"))
+                .collect();
+            // What does not serve as a whole is no loss: its parts may be mended.
+            if !knows.is_empty() && !real.excused.contains(hostname) {
+                real.violate(format!("{action}, but {}", knows.join(", ")));
+            }
+        }
+    }
+
+    /// Judges what is, after time has gone on.
+    pub fn after(&mut self, real: &mut Real, desired: &Desired) {
+        let hosts: Vec<(String, Option<String>)> =
+            real.instances().iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
+        let mut names = BTreeSet::new();
+        for (hostname, ec2_id) in &hosts {
+            if !names.insert(hostname) {
+                real.violate(format!("two instances are called {hostname}"));
+            }
+            if real.is_in(hostname) {
+                self.out.remove(hostname);
+            }
+            let drains = ec2_id
+                .as_ref()
+                .is_some_and(|id| real.balancers().any(|(_, b)| b.targets.get(id) == Some(&Target::Draining)));
+            if drains {
+                self.draining.entry(hostname.clone()).or_insert(real.now);
+            } else {
+                self.draining.remove(hostname);
+            }
+        }
+        let Some(app) = desired.apps.first() else { return };
+        if !self.settled {
+            return;
+        }
+        let least = app.rollout.min_in_service.min(desired.stack.layers[0].instances.count) as usize;
+        let short: Vec<String> = real
+            .balancers()
+            .filter_map(|(name, b)| {
+                let counted = hosts.iter().filter(|(hostname, id)| {
+                    real.excused.contains(hostname)
+                        || id.as_ref().is_some_and(|id| b.targets.get(id) == Some(&Target::InService))
+                });
+                let counted = counted.count();
+                (counted < least).then(|| format!("{name} has {counted} in service, {least} are promised"))
+            })
+            .collect();
+        if let Some(short) = short.first() {
+            real.violate(short.clone());
+        }
+    }
+}
