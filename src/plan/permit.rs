@@ -60,12 +60,22 @@ impl Desk<'_> {
 
     /// Work on it is under way, as seen or as begun a moment ago.
     fn is_worked_on(&self, view: &View<'_>) -> bool {
-        view.engine.is_none() || view.is_in_hand() || self.facts.busy.contains(&Lane::Node(view.hostname().to_owned()))
+        view.is_in_hand() || self.is_beyond_reach(view)
+    }
+
+    /// The same, as far as requests are concerned.
+    fn is_worked_on_for_traffic(&self, view: &View<'_>) -> bool {
+        view.is_in_hand_for_traffic() || self.is_beyond_reach(view)
+    }
+
+    /// Something was begun a moment ago and may not show yet, or nothing shows at all.
+    fn is_beyond_reach(&self, view: &View<'_>) -> bool {
+        view.engine.is_none() || self.facts.busy.contains(&Lane::Node(view.hostname().to_owned()))
     }
 
     /// Not to be counted on while the one at hand is out: it lacks a place that the one at hand has.
     fn is_unavailable(&self, other: &View<'_>, at_hand: &View<'_>) -> bool {
-        self.is_worked_on(other)
+        self.is_worked_on_for_traffic(other)
             || match other.standing {
                 Standing::Unknown => true,
                 Standing::NoBalancers => !other.serves_well(),
@@ -99,7 +109,7 @@ impl Desk<'_> {
     fn others_in(&self, views: &[View<'_>], at: usize, taken: &BTreeSet<usize>) -> u32 {
         let others = || {
             let reliable = views.iter().enumerate().filter(|(i, _)| *i != at && !taken.contains(i));
-            reliable.map(|(_, view)| view).filter(|view| !self.is_worked_on(view) && view.serves_well())
+            reliable.map(|(_, view)| view).filter(|view| !self.is_worked_on_for_traffic(view) && view.serves_well())
         };
         let balancers = self.layer.load_balancers.iter().map(|balancer| balancer.name());
         let fewest = balancers

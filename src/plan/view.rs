@@ -54,6 +54,13 @@ impl<'a> View<'a> {
         matches!(self.pending().next().map(|look| &look.need), Some(Need::Do(_) | Need::Wait { .. }))
             || self.looks.iter().any(Look::is_half_done)
     }
+
+    /// The same, but what serves nobody and is half done does not count while it waits for another one's turn: nothing
+    /// of the requests depends on it, and two instances that wait so would wait for each other.
+    pub(super) fn is_in_hand_for_traffic(&self) -> bool {
+        matches!(self.pending().next().map(|look| &look.need), Some(Need::Do(_) | Need::Wait { .. }))
+            || self.looks.iter().any(|look| look.serves && look.is_half_done())
+    }
 }
 
 /// The rollout settings of a layer: of several apps' the most careful.
