@@ -174,7 +174,7 @@ impl Reconciler {
             Ok(intents) => {
                 self.facts.intents = intents;
                 let plan = plan(&self.desired, &seen, &self.facts, now);
-                self.forget_what_is_over(&plan, &seen);
+                self.forget_what_is_over(&plan, &seen, now);
                 plan
             }
             Err(error) => Plan {
@@ -255,7 +255,7 @@ impl Reconciler {
     }
 
     /// Failures and intents of what is no longer wanted, as far as that is known for certain.
-    fn forget_what_is_over(&mut self, plan: &Plan, seen: &Observed) {
+    fn forget_what_is_over(&mut self, plan: &Plan, seen: &Observed, now: Timestamp) {
         let cloud = &seen.opsworks;
         let clear = cloud.stack.known().is_some()
             && cloud.layers.known().is_some()
@@ -267,13 +267,8 @@ impl Reconciler {
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
         self.waits.retain(|key, _| plan.wanted.contains(key));
         let under_way: BTreeSet<&String> = self.running.values().map(|running| &running.what).collect();
-        let over: Vec<String> = self
-            .facts
-            .intents
-            .keys()
-            .filter(|key| !plan.wanted.contains(*key) && !under_way.contains(key))
-            .cloned()
-            .collect();
+        let mut over = self.facts.intents_over(&plan.wanted, now);
+        over.retain(|key| !under_way.contains(key));
         for key in over {
             self.drop_intent(&key);
         }

@@ -44,6 +44,14 @@ pub struct Failure {
 }
 
 impl Facts {
+    /// The intents that are over: what was sent is not wanted any more, and no read from the past can make it wanted
+    /// again. Until the grace has passed, that nothing is wanted may only mean that what it belongs to was not seen.
+    pub fn intents_over(&self, wanted: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
+        let over =
+            self.intents.iter().filter(|(key, sent)| !wanted.contains(*key) && **sent + super::INTENT_GRACE <= now);
+        over.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Takes note of what can be dated only by being seen for the first time.
     pub fn note(&mut self, desired: &Desired, seen: &Observed, now: Timestamp) {
         for engine in seen.engines.values().filter_map(|engine| engine.known()) {
@@ -104,27 +112,38 @@ pub mod subject {
     pub fn app(short_name: &str) -> String {
         format!("app {short_name}")
     }
+
+    /// Which answer tells of it: that about stacks, layers, apps or instances.
+    pub(super) fn part(subject: &str) -> usize {
+        match subject.split_once(' ') {
+            Some(("layer", _)) => 1,
+            Some(_) => 2,
+            None if subject == STACK => 0,
+            None => 3,
+        }
+    }
 }
 
 impl Facts {
     /// Reads lag behind writes, and one that misses something is no proof that it is gone.
     fn note_gone(&mut self, seen: &Observed, now: Timestamp) {
         let cloud = &seen.opsworks;
-        let (Some(stack), Some(layers), Some(apps), Some(instances)) =
-            (cloud.stack.known(), cloud.layers.known(), cloud.apps.known(), cloud.instances.known())
-        else {
-            return;
-        };
-        let stack = stack.iter().map(|_| subject::STACK.to_owned());
-        let layers = layers.iter().map(|layer| subject::layer(&layer.settings.short_name));
-        let apps = apps.iter().map(|app| subject::app(&app.settings.short_name));
-        let instances = instances.iter().map(|instance| instance.hostname.clone());
-        let there: BTreeSet<String> = stack.chain(layers).chain(apps).chain(instances).collect();
-        for missing in self.present.difference(&there) {
+        // What one part does not tell says nothing about the others.
+        let stack = cloud.stack.known().map(|stack| stack.iter().map(|_| subject::STACK.to_owned()).collect());
+        let layers = cloud.layers.known();
+        let layers = layers.map(|all| all.iter().map(|layer| subject::layer(&layer.settings.short_name)).collect());
+        let apps = cloud.apps.known();
+        let apps = apps.map(|all| all.iter().map(|app| subject::app(&app.settings.short_name)).collect());
+        let instances = cloud.instances.known();
+        let instances = instances.map(|all| all.iter().map(|instance| instance.hostname.clone()).collect());
+        let parts: [Option<BTreeSet<String>>; 4] = [stack, layers, apps, instances];
+        let told = |what: &str| parts[subject::part(what)].is_some();
+        let there: BTreeSet<String> = parts.iter().flatten().flatten().cloned().collect();
+        for missing in self.present.difference(&there).filter(|what| told(what)) {
             self.gone_since.entry(missing.clone()).or_insert(now);
         }
         self.gone_since.retain(|what, since| !there.contains(what) && *since + super::GONE_GRACE > now);
-        self.present.retain(|what| there.contains(what) || self.gone_since.contains_key(what));
+        self.present.retain(|what| there.contains(what) || self.gone_since.contains_key(what) || !told(what));
         self.present.extend(there);
     }
 }
@@ -194,6 +213,25 @@ mod tests {
         facts.note_gone(&seen(&[]), at(0));
         facts.note_gone(&seen(&[]), at(1));
         assert!(facts.gone_since.is_empty());
+    }
+
+    #[test]
+    fn what_is_missed_while_another_part_cannot_be_read_is_not_gone() {
+        let mut facts = Facts::default();
+        facts.note_gone(&seen(&["docker"]), at(0));
+        let mut partly = seen(&[]);
+        partly.opsworks.apps = Seen::Unknown(Trouble { class: crate::world::Class::Transient, message: "none".into() });
+        facts.note_gone(&partly, at(1));
+        assert_eq!(facts.gone_since, BTreeMap::from([("layer docker".to_owned(), at(1))]));
+    }
+
+    #[test]
+    fn an_intent_is_over_when_what_was_sent_is_there_and_no_old_read_can_miss_it() {
+        let facts = Facts { intents: BTreeMap::from([("create a".to_owned(), at(0))]), ..Facts::default() };
+        let wanted = BTreeSet::from(["create a".to_owned()]);
+        assert!(facts.intents_over(&BTreeSet::new(), at(29)).is_empty());
+        assert_eq!(facts.intents_over(&BTreeSet::new(), at(30)), ["create a"]);
+        assert!(facts.intents_over(&wanted, at(30)).is_empty());
     }
 
     #[test]

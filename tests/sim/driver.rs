@@ -304,7 +304,11 @@ impl Sim {
         if clear {
             self.facts.failures.retain(|key, _| plan.wanted.contains(key));
             let under_way: BTreeSet<String> = self.running.values().map(|r| r.action.key()).collect();
-            self.intents.retain(|key, _| plan.wanted.contains(key) || under_way.contains(key));
+            for key in self.facts.intents_over(&plan.wanted, now) {
+                if !under_way.contains(&key) {
+                    self.intents.remove(&key);
+                }
+            }
         }
         if let Some(defect) = self.defect {
             defect.output(self, &seen, &mut plan);
@@ -394,7 +398,9 @@ impl Sim {
         self.facts.intents = self.intents.clone();
         let plan = plan(&self.desired, &seen, &self.facts, now);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
-        self.intents.retain(|key, _| plan.wanted.contains(key));
+        for key in self.facts.intents_over(&plan.wanted, now) {
+            self.intents.remove(&key);
+        }
         plan
     }
 

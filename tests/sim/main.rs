@@ -124,7 +124,7 @@ fn run(seed: u64, defect: Option<Defect>) -> Result<Ran, (String, String)> {
     match result {
         Ok(()) => Ok(Ran { steps: sim.steps, served: sim.real.served, lost: sim.real.lost }),
         Err(why) => {
-            let all = std::env::var_os("SIM_SEED").is_some();
+            let all = number("SIM_SEED").is_some();
             let trace = if all { sim.trace.join("\n") } else { sim.tell() };
             let text = format!("seed {seed}, {scene:?}, {:.1}s: {why}", sim.real.now as f64 / 1000.0);
             Err((text, trace))
