@@ -199,7 +199,7 @@ fn random_seeds() {
         }
         return;
     }
-    let seeds = number("SIM_SEEDS").unwrap_or(60);
+    let seeds = number("SIM_SEEDS").unwrap_or(100);
     let first = number("SIM_FIRST").unwrap_or(1);
     let began = Instant::now();
     let (mut steps, mut served, mut lost) = (0, 0, 0);
