@@ -13,7 +13,7 @@ use crate::{
     plan::{fleet, slot},
     ports::{Balancers, Cloud, Engines},
     spec::Desired,
-    world::{Balancer, Engine, Observed, OpsWorks, Seen},
+    world::{Balancer, Class, Engine, Observed, OpsWorks, Seen, Trouble},
 };
 
 /// The ways to the world.
@@ -45,9 +45,45 @@ impl Ages {
 /// age. So a rollout on one engine does not cost a round of AWS calls per step.
 pub struct Picture {
     ports: Ports,
-    cloud: Option<(Instant, OpsWorks)>,
+    cloud: Option<CloudLook>,
+    /// The last look at the provider that was answered in every part.
+    answered: Option<OpsWorks>,
     balancers: Option<(Instant, BTreeMap<String, Seen<Balancer>>)>,
     engines: BTreeMap<Node, EngineLook>,
+}
+
+/// One look at the provider.
+#[derive(Clone)]
+struct CloudLook {
+    at: Instant,
+    took: Duration,
+    seen: OpsWorks,
+}
+
+impl CloudLook {
+    /// An API that hangs is not waited for on every pass either.
+    fn is_fresh(&self, age: Duration) -> bool {
+        let age = match unanswered(&self.seen) {
+            Some(_) => age.max(AFTER_NO_ANSWER).max(self.took * 2),
+            None => age,
+        };
+        self.at.elapsed() < age
+    }
+}
+
+/// Why some part of the provider's side is not known.
+fn unanswered(seen: &OpsWorks) -> Option<&Trouble> {
+    fn trouble<T>(part: &Seen<T>) -> Option<&Trouble> {
+        match part {
+            Seen::Known(_) => None,
+            Seen::Unknown(trouble) => Some(trouble),
+        }
+    }
+    trouble(&seen.stack)
+        .or_else(|| trouble(&seen.layers))
+        .or_else(|| trouble(&seen.instances))
+        .or_else(|| trouble(&seen.apps))
+        .or_else(|| trouble(&seen.attached))
 }
 
 /// One look at one engine.
@@ -76,7 +112,7 @@ const AFTER_NO_ANSWER: Duration = Duration::from_secs(3);
 impl Picture {
     /// Nothing seen yet.
     pub fn new(ports: Ports) -> Picture {
-        Picture { ports, cloud: None, balancers: None, engines: BTreeMap::new() }
+        Picture { ports, cloud: None, answered: None, balancers: None, engines: BTreeMap::new() }
     }
 
     /// What the lane can change must be looked at again.
@@ -111,8 +147,12 @@ impl Picture {
         let fresh = |at: Instant, age: Duration| now.duration_since(at) < age;
         let cloud = async {
             match &self.cloud {
-                Some((at, seen)) if fresh(*at, ages.cloud.max(patience(seen))) => (*at, seen.clone()),
-                _ => (Instant::now(), self.ports.cloud.look(stack).await),
+                Some(look) if look.is_fresh(ages.cloud) => look.clone(),
+                _ => {
+                    let at = Instant::now();
+                    let seen = self.ports.cloud.look(stack).await;
+                    CloudLook { at, took: at.elapsed(), seen }
+                }
             }
         };
         let balancers = async {
@@ -124,11 +164,12 @@ impl Picture {
                 _ => (Instant::now(), self.ports.balancers.look(stack, &names).await),
             }
         };
-        let ((cloud_at, cloud), (balancers_at, balancers)) = tokio::join!(cloud, balancers);
-        self.cloud = Some((cloud_at, cloud.clone()));
+        let (cloud, (balancers_at, balancers)) = tokio::join!(cloud, balancers);
+        self.cloud = Some(cloud.clone());
         self.balancers = Some((balancers_at, balancers.clone()));
 
-        let mut seen = Observed { opsworks: cloud, balancers, engines: BTreeMap::new() };
+        let (opsworks, stale) = self.as_last_answered(cloud.seen);
+        let mut seen = Observed { opsworks, stale, balancers, engines: BTreeMap::new() };
         let nodes = fleet::nodes(desired, &seen);
         self.engines.retain(|node, _| nodes.contains(node));
         let looks = nodes.iter().map(|node| {
@@ -154,14 +195,25 @@ impl Picture {
         seen
     }
 
+    /// While the provider gives no clear answer, its side is told as it was: engines are still looked after. A clear
+    /// refusal is an answer, and is not covered up.
+    fn as_last_answered(&mut self, now: OpsWorks) -> (OpsWorks, Option<Trouble>) {
+        match (unanswered(&now), &self.answered) {
+            (None, _) => {
+                self.answered = Some(now.clone());
+                (now, None)
+            }
+            (Some(trouble), Some(before)) if trouble.class != Class::Terminal => {
+                (before.clone(), Some(trouble.clone()))
+            }
+            _ => (now, None),
+        }
+    }
+
     /// The engines that were there at the last look.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.engines.keys()
     }
-}
-
-fn patience(seen: &OpsWorks) -> Duration {
-    if seen.stack.known().is_some() && seen.instances.known().is_some() { Duration::ZERO } else { AFTER_NO_ANSWER }
 }
 
 /// The images that an instance's layer wants on it.

@@ -63,6 +63,8 @@ pub enum Class {
 pub struct Observed {
     /// The provider's side.
     pub opsworks: OpsWorks,
+    /// Set when the provider gave no clear answer and its side is told as it was at the last one: why.
+    pub stale: Option<Trouble>,
     /// Load balancers by name, as declared by any layer of the stack.
     pub balancers: BTreeMap<String, Seen<Balancer>>,
     /// Engines by the instance's hostname, for every instance that has an address and should answer.

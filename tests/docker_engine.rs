@@ -380,8 +380,12 @@ async fn health_is_seen_with_what_the_check_said() {
     corner.clear().await;
 }
 
+/// Held by the tests that make anonymous volumes: one of them counts what is on the engine.
+static VOLUMES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn a_data_volume_outlives_its_container_and_is_not_filled_from_the_image() {
+    let _turn = VOLUMES.lock().await;
     let corner = Corner::new("data").await;
     let labels = BTreeMap::from([("evenkeel.stack".into(), "shop".into())]);
     let volume = EngineAction::CreateVolume { name: "evenkeel-test-data".into(), labels };
@@ -420,6 +424,7 @@ async fn a_data_volume_outlives_its_container_and_is_not_filled_from_the_image()
 
 #[tokio::test]
 async fn a_published_port_answers_and_links_and_shared_volumes_reach_the_other_container() {
+    let _turn = VOLUMES.lock().await;
     let corner = Corner::new("share").await;
     let port = Port { host_ip: None, host_port: None, container_port: 8080, protocol: "tcp".into() };
     let server = Run {

@@ -260,7 +260,8 @@ impl Reconciler {
         let clear = cloud.stack.known().is_some()
             && cloud.layers.known().is_some()
             && cloud.apps.known().is_some()
-            && cloud.instances.known().is_some();
+            && cloud.instances.known().is_some()
+            && seen.stale.is_none();
         if !clear {
             return;
         }

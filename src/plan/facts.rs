@@ -176,6 +176,7 @@ mod tests {
                 instances: Seen::Known(Vec::new()),
                 attached: Seen::Known(BTreeMap::new()),
             },
+            stale: None,
             balancers: BTreeMap::new(),
             engines: BTreeMap::new(),
         }

@@ -32,7 +32,7 @@ use serde::Serialize;
 pub use facts::{Facts, Failure};
 
 use crate::{
-    action::Action,
+    action::{Action, EngineAction},
     spec::Desired,
     status::{Condition, Hold, Kind},
     world::{Class, Observed, Trouble},
@@ -127,6 +127,16 @@ fn failure_message(key: &str, failure: &Failure) -> String {
     )
 }
 
+/// What is known of AWS is old: nothing there is changed, and nothing that runs is stopped. Containers that died or
+/// were removed still come back.
+fn look_after_engines_only(plan: &mut Plan, trouble: &Trouble) {
+    plan.unobservable("AWS", trouble);
+    plan.actions.retain(|action| match action {
+        Action::Engine { what, .. } => !matches!(what, EngineAction::Stop { .. }),
+        _ => false,
+    });
+}
+
 /// The decision. See the module.
 pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
@@ -134,6 +144,9 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
     instances::plan(&mut plan, desired, seen, facts, now);
     for layer in &desired.stack.layers {
         rollout::plan(&mut plan, desired, layer, seen, facts, now);
+    }
+    if let Some(trouble) = &seen.stale {
+        look_after_engines_only(&mut plan, trouble);
     }
     if desired.stack.suspend {
         plan.actions.clear();
@@ -153,4 +166,28 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
     plan.conditions.sort();
     plan.conditions.dedup();
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::{Node, StopHow};
+
+    #[test]
+    fn while_what_is_known_of_aws_is_old_nothing_is_changed_there_and_nothing_is_stopped() {
+        let on = |what| Action::Engine {
+            node: Node { hostname: "docker1".into(), endpoint: "192.0.2.1:2376".into() },
+            what,
+        };
+        let (id, name) = ("1".to_owned(), "web0".to_owned());
+        let start = on(EngineAction::Start { id: id.clone(), name: name.clone() });
+        let stop = StopHow { signal: None, timeout: std::time::Duration::from_secs(1) };
+        let stop = on(EngineAction::Stop { id, name, stop, guard: None });
+        let cloud = Action::StopInstance { id: "2".into(), hostname: "docker2".into() };
+        let mut plan = Plan { actions: vec![cloud, stop, start.clone()], ..Plan::default() };
+        look_after_engines_only(&mut plan, &Trouble { class: Class::Transient, message: "no answer".into() });
+        assert_eq!(plan.actions, [start]);
+        assert_eq!(plan.conditions[0].kind, Kind::Unobservable);
+        assert!(!plan.is_done());
+    }
 }

@@ -68,6 +68,7 @@ impl Trial {
             .map(|b| (b.name().to_owned(), Seen::Known(Balancer { draining: Some(60), targets: BTreeMap::new() })))
             .collect();
         let seen = Observed {
+            stale: None,
             opsworks: OpsWorks {
                 stack: Seen::Known(None),
                 layers: Seen::Known(Vec::new()),
