@@ -90,6 +90,10 @@ impl Defect {
             }),
             Defect::AbsenceFromFailedRead => {
                 let cloud = &mut seen.opsworks;
+                if seen.stale.take().is_some() {
+                    cloud.apps = Seen::Known(Vec::new());
+                    cloud.instances = Seen::Known(Vec::new());
+                }
                 if cloud.stack.known().is_none() {
                     cloud.stack = Seen::Known(None);
                 }

@@ -9,7 +9,7 @@ use evenkeel::{
     action::{Action, EngineAction, Lane},
     plan::{Facts, Failure, Plan, plan},
     spec::Desired,
-    world::{Class, Observed, Seen, Trouble},
+    world::{Class, Observed, OpsWorks, Seen, Trouble},
 };
 use jiff::Timestamp;
 
@@ -49,6 +49,8 @@ pub struct Haze {
     pub until: Ms,
     /// Parts that give no answer: `cloud`, `layers`, `instances`, `apps`, `balancers`.
     pub blind: BTreeSet<String>,
+    /// What gives no answer refuses one: access denied.
+    pub refused: bool,
     /// The next look misses this one thing.
     pub flicker: Option<String>,
 }
@@ -75,6 +77,7 @@ pub struct Sim {
     /// One in so many actions does not end well; 0: all do.
     pub trouble: u64,
     pub down_until: Ms,
+    last_cloud: Option<OpsWorks>,
     revision: u32,
     pub poll: Ms,
 }
@@ -104,6 +107,7 @@ impl Sim {
             steps: 0,
             trouble: 0,
             down_until: 0,
+            last_cloud: None,
             revision: 1,
             poll: 2_000,
         }
@@ -129,6 +133,7 @@ impl Sim {
     /// The controller is killed: what it remembered is gone, what it sent goes on or was never sent.
     pub fn crash(&mut self) {
         self.facts = Facts::default();
+        self.last_cloud = None;
         for running in std::mem::take(&mut self.running).into_values() {
             if running.result.is_none()
                 && matches!(running.ending, Ending::Well | Ending::AnswerLost)
@@ -249,7 +254,8 @@ impl Sim {
             self.haze.blind.clear();
         }
         let mut seen = self.real.look(&self.desired, self.haze.cloud_lag, self.haze.balancer_lag);
-        let trouble = || refuse(Class::Transient, "no answer");
+        let class = if self.haze.refused { Class::Terminal } else { Class::Transient };
+        let trouble = || refuse(class, "no answer");
         for part in &self.haze.blind {
             match part.as_str() {
                 "stack" => seen.opsworks.stack = Seen::Unknown(trouble()),
@@ -278,6 +284,21 @@ impl Sim {
                 _ => {}
             }
         }
+        // As `observe.rs` does: what AWS does not answer is told as it was, but not when it is refused.
+        let cloud = &seen.opsworks;
+        let answered = cloud.stack.known().is_some()
+            && cloud.layers.known().is_some()
+            && cloud.apps.known().is_some()
+            && cloud.instances.known().is_some()
+            && cloud.attached.known().is_some();
+        match &self.last_cloud {
+            _ if answered => self.last_cloud = Some(seen.opsworks.clone()),
+            Some(before) if class != Class::Terminal => {
+                seen.opsworks = before.clone();
+                seen.stale = Some(trouble());
+            }
+            _ => {}
+        }
         seen
     }
 
@@ -300,7 +321,8 @@ impl Sim {
         let clear = cloud.stack.known().is_some()
             && cloud.layers.known().is_some()
             && cloud.apps.known().is_some()
-            && cloud.instances.known().is_some();
+            && cloud.instances.known().is_some()
+            && seen.stale.is_none();
         if clear {
             self.facts.failures.retain(|key, _| plan.wanted.contains(key));
             let under_way: BTreeSet<String> = self.running.values().map(|r| r.action.key()).collect();

@@ -77,6 +77,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
             let part = sim.dice.of(&["stack", "layers", "instances", "apps", "attached", "balancers"]).to_owned();
             sim.say(format!("({part} cannot be read)"));
             sim.haze.blind.insert(part);
+            sim.haze.refused = sim.dice.one_in(2);
             sim.haze.until = sim.haze.until.max(now + sim.dice.between(3_000, 30_000));
         }
         4 | 5 => {

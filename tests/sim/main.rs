@@ -76,9 +76,7 @@ fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
             if name.ends_with(".old") || name.ends_with(".failed") {
                 return Err(format!("{hostname}/{name} is left over"));
             }
-            if name != "theirs"
-                && !container.image.ends_with(":4")
-                && !(scene == Scene::Lone && !name.starts_with("app"))
+            if name != "theirs" && !container.image.ends_with(":4") && (scene != Scene::Lone || name.starts_with("app"))
             {
                 return Err(format!("{hostname}/{name} is {}", container.image));
             }
@@ -90,7 +88,7 @@ fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
     let count = sim.desired.stack.layers[0].instances.count as usize;
     let expected = if scene == Scene::Fresh { 3 + count } else { 0 };
     let made: u32 = sim.real.made.values().sum();
-    if made as usize != expected || hosts.len() != count {
+    if (made as usize, hosts.len()) != (expected, count) {
         return Err(format!("not the creates and deletes of a run without faults: {:?}", sim.real.made));
     }
     let begun = sim.begun;

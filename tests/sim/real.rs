@@ -216,7 +216,7 @@ impl Real {
         let then = |lag: Ms| self.past.iter().rev().find(|(at, ..)| *at + lag <= self.now).or(self.past.front());
         let opsworks = then(cloud_lag).map_or(&self.world.seen.opsworks, |(_, cloud, _)| cloud).clone();
         let balancers = then(balancer_lag).map_or(&self.world.seen.balancers, |(_, _, balancers)| balancers).clone();
-        let mut seen = Observed { opsworks, balancers, engines: BTreeMap::new() };
+        let mut seen = Observed { opsworks, stale: None, balancers, engines: BTreeMap::new() };
         for node in fleet::nodes(desired, &seen) {
             let online = self.instances().iter().any(|i| i.hostname == node.hostname && i.status == "online");
             let engine = match self.engine(&node.hostname) {
@@ -476,7 +476,7 @@ impl Real {
         if let Some(flight) = lost.first() {
             // A drain that passed its deadline is recorded, and checked where it is stopped.
             let key = (flight.balancer.clone(), flight.ec2_id.clone());
-            if !self.drain_began.get(&key).is_some_and(|began| began + 60_000 <= self.now) {
+            if self.drain_began.get(&key).is_none_or(|began| began + 60_000 > self.now) {
                 self.lose(hostname, &format!("a connection of {} in flight", flight.balancer));
             }
         }

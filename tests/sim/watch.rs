@@ -36,10 +36,8 @@ impl Watch {
         }
         match action {
             Action::Engine { node, what } => self.engine(real, desired, action, &node.hostname, what),
-            Action::Register { hostname, .. } => {
-                if !real.serves_well(hostname) && !real.excused.contains(hostname) {
-                    real.violate(format!("{action}, which does not serve"));
-                }
+            Action::Register { hostname, .. } if !real.serves_well(hostname) && !real.excused.contains(hostname) => {
+                real.violate(format!("{action}, which does not serve"));
             }
             Action::Deregister { balancer, ec2_id, hostname, .. } => {
                 self.deregister(real, desired, action, balancer, ec2_id, hostname);
@@ -122,8 +120,8 @@ impl Watch {
             let knows: Vec<String> = real
                 .balancers()
                 .filter_map(|(b, balancer)| Some((b, balancer.targets.get(&ec2_id)?)))
-                .filter(|(_, target)| !(**target == Target::Draining && overdue))
-                .filter(|(_, target)| !(matches!(target, Target::OutOfService(_)) && !real.serves_well(hostname)))
+                .filter(|(_, target)| **target != Target::Draining || !overdue)
+                .filter(|(_, target)| !matches!(target, Target::OutOfService(_)) || real.serves_well(hostname))
                 .map(|(b, target)| format!("{b}: {target:?}"))
                 .collect();
             // What does not serve as a whole is no loss: its parts may be mended.
