@@ -6,6 +6,7 @@ use evenkeel::{
     action::{Action, EngineAction, Node},
     plan::{Facts, Plan, fleet},
     spec::Desired,
+    status::Kind,
     world::{Health, Observed, Seen, State, Target},
 };
 
@@ -39,10 +40,12 @@ pub enum Defect {
     ForeignIsOurs,
     /// An empty declaration deletes.
     EmptyDeletes,
+    /// A drain that took too long is not recorded.
+    TimeoutUnrecorded,
 }
 
 impl Defect {
-    pub const ALL: [Defect; 13] = [
+    pub const ALL: [Defect; 14] = [
         Defect::DrainSkipped,
         Defect::RegisterBeforeHealthy,
         Defect::DrainingCountsAsOut,
@@ -56,6 +59,7 @@ impl Defect {
         Defect::SuspendIgnored,
         Defect::ForeignIsOurs,
         Defect::EmptyDeletes,
+        Defect::TimeoutUnrecorded,
     ];
 
     /// Changes what the planner is given.
@@ -175,6 +179,7 @@ impl Defect {
                     *action = Action::Engine { node: node.clone(), what };
                 }
             }
+            Defect::TimeoutUnrecorded => plan.conditions.retain(|condition| condition.kind != Kind::DrainTimedOut),
             Defect::EmptyDeletes if sim.desired.apps.is_empty() => {
                 for app in seen.opsworks.apps.known().into_iter().flatten() {
                     let (id, name) = (app.id.clone(), app.settings.name.clone());

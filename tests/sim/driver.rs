@@ -335,6 +335,7 @@ impl Sim {
         if let Some(defect) = self.defect {
             defect.output(self, &seen, &mut plan);
         }
+        self.watch.recorded(&plan);
         for action in plan.actions.clone() {
             self.begin(&action);
         }
@@ -419,6 +420,7 @@ impl Sim {
         self.facts.note(&self.desired, &seen, now);
         self.facts.intents = self.intents.clone();
         let plan = plan(&self.desired, &seen, &self.facts, now);
+        self.watch.recorded(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
         for key in self.facts.intents_over(&plan.wanted, now) {
             self.intents.remove(&key);

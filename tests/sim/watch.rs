@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel::{
     action::{Action, EngineAction},
+    plan::Plan,
     spec::Desired,
+    status::Kind,
     world::{State, Target},
 };
 
@@ -16,11 +18,19 @@ pub struct Watch {
     out: BTreeSet<String>,
     /// Since when an instance drains.
     draining: BTreeMap<String, Ms>,
+    /// Instances whose drain was recorded to have taken too long, in this pass.
+    pub timed_out: BTreeSet<String>,
     /// From now on every balancer keeps its minimum.
     pub settled: bool,
 }
 
 impl Watch {
+    /// Takes note of what a pass recorded.
+    pub fn recorded(&mut self, plan: &Plan) {
+        let timed_out = plan.conditions.iter().filter(|condition| condition.kind == Kind::DrainTimedOut);
+        self.timed_out = timed_out.map(|condition| condition.subject.clone()).collect();
+    }
+
     /// Judges an action as it is begun.
     pub fn before(&mut self, real: &mut Real, desired: &Desired, action: &Action) {
         if desired.stack.suspend {
@@ -116,7 +126,8 @@ impl Watch {
                 return;
             };
             let allowed = desired.apps[0].rollout.drain_timeout.as_millis() as u64;
-            let overdue = self.draining.get(hostname).is_some_and(|since| real.now >= since + allowed);
+            let overdue = self.draining.get(hostname).is_some_and(|since| real.now >= since + allowed)
+                && self.timed_out.contains(hostname);
             let knows: Vec<String> = real
                 .balancers()
                 .filter_map(|(b, balancer)| Some((b, balancer.targets.get(&ec2_id)?)))
