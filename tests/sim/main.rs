@@ -49,7 +49,7 @@ fn converged(scene: Scene) -> Sim {
 fn settle(sim: &mut Sim, what: &str) -> Result<(), String> {
     let began = sim.real.now;
     let mut plan = sim.pass();
-    while !(plan.is_done() && sim.is_idle()) {
+    while !plan.is_done() || !sim.is_idle() || sim.real.is_booting() {
         if sim.real.now > began + BOUND {
             let holds: Vec<String> = plan.holds.iter().map(ToString::to_string).collect();
             return Err(format!("{what}: not done in time; {holds:?} {:?}", plan.conditions));

@@ -179,6 +179,10 @@ impl Real {
 
     /// A request to the instance is answered: every kind of container that serves is well.
     pub fn serves_well(&self, hostname: &str) -> bool {
+        self.is_whole(hostname, self.any_replica)
+    }
+
+    fn is_whole(&self, hostname: &str, any_replica: bool) -> bool {
         let Some(engine) = self.engine(hostname) else { return false };
         if !self.instances().iter().any(|i| i.hostname == hostname && i.status == "online") {
             return false;
@@ -195,8 +199,8 @@ impl Real {
             if engine.containers.keys().any(|name| kind(name) == "web") { vec!["web"] } else { SERVING[..4].to_vec() };
         kinds.into_iter().all(|name| {
             let well = slots(name);
-            let needed = if name == "app" && !self.any_replica { 2 } else { 1 };
-            well.iter().filter(|well| **well).count() >= needed && (self.any_replica || well.iter().all(|well| *well))
+            let needed = if name == "app" && !any_replica { 2 } else { 1 };
+            well.iter().filter(|well| **well).count() >= needed && (any_replica || well.iter().all(|well| *well))
         })
     }
 
@@ -226,6 +230,11 @@ impl Real {
             seen.engines.insert(node.hostname, engine);
         }
         seen
+    }
+
+    /// An instance is on its way up or down, or about to be healed.
+    pub fn is_booting(&self) -> bool {
+        !self.instance_at.is_empty()
     }
 
     /// The moment of the next change that time brings.
@@ -454,7 +463,7 @@ impl Real {
         let back: Vec<String> = self
             .excused
             .iter()
-            .filter(|hostname| self.serves_well(hostname) && self.is_in(hostname))
+            .filter(|hostname| self.is_whole(hostname, false) && self.is_in(hostname))
             .cloned()
             .collect();
         for hostname in back {
