@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::subject;
 use crate::{
     action::Lane,
     spec::Desired,
@@ -87,22 +88,6 @@ impl Facts {
             keep(&mut self.draining_since, &instance.hostname, draining, now);
             keep(&mut self.out_since, &instance.hostname, !registered, now);
         }
-    }
-}
-
-/// The subjects of what can vanish, as the plan names them.
-pub mod subject {
-    /// The stack.
-    pub const STACK: &str = "stack";
-
-    /// A layer, by its short name.
-    pub fn layer(short_name: &str) -> String {
-        format!("layer {short_name}")
-    }
-
-    /// An app, by its short name.
-    pub fn app(short_name: &str) -> String {
-        format!("app {short_name}")
     }
 }
 
