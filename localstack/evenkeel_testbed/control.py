@@ -6,7 +6,7 @@ from rolo import Response
 
 from localstack.services.edge import ROUTER
 
-from . import haproxy, health, lifecycle, machines, paths, pki, testbed
+from . import clearing, haproxy, health, machines, paths, pki, testbed
 from .calls import calls
 from .faults import faults
 from .testbed import store
@@ -75,7 +75,7 @@ def on_config(request) -> dict:
         with store.change() as tables:
             tables["config"].update(wanted)
         if "health_interval_override" in wanted:
-            lifecycle.restart_balancers()
+            clearing.restart_balancers()
     return {name: testbed.setting(name) for name in testbed.DEFAULTS}
 
 
@@ -91,7 +91,7 @@ def on_loadbalancers(request) -> list:
 
 
 def on_reset(request) -> dict:
-    lifecycle.reset(_body(request).get("stack"))
+    clearing.reset(_body(request).get("stack"))
     return {}
 
 

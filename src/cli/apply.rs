@@ -7,18 +7,16 @@ use tokio::time::Instant;
 
 use super::{
     fail,
-    reach::{From, Reach, load},
+    reach::{From, Reach, Tools, load},
     run::told_to_stop,
 };
 use crate::{
     controller::{
         Controller,
-        lease::Lease,
         reconciler::Pace,
         report::{News, Reporter},
     },
     status::{Phase, StackStatus},
-    store::Store,
 };
 
 /// How long a stack may be blocked before `apply` gives up on it; some blocks are over a moment later.
@@ -92,23 +90,15 @@ impl Reporter for Lines {
 
 /// Works until every stack is as declared.
 pub async fn run(args: Args) -> ExitCode {
-    let _lease = match Lease::take(&args.reach.state) {
-        Ok(lease) => lease,
-        Err(error) => return fail(error),
-    };
-    let store = match Store::open(&args.reach.state) {
-        Ok(store) => Arc::new(store),
-        Err(error) => return fail(error),
-    };
-    let ports = match args.reach.ports() {
-        Ok(ports) => ports,
-        Err(error) => return fail(error),
-    };
     let revision = match args.reach.source(&args.source, &args.from, Duration::from_secs(30)) {
         Ok(mut source) => match load(&mut source).await {
             Ok(revision) => revision,
             Err(error) => return fail(error),
         },
+        Err(error) => return fail(error),
+    };
+    let Tools { lease: _lease, store, ports } = match args.reach.tools() {
+        Ok(tools) => tools,
         Err(error) => return fail(error),
     };
     let names: Vec<String> = revision.manifests.keys().cloned().collect();

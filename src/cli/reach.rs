@@ -5,9 +5,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::diagnostics::{self, Style};
 use crate::{
     aws::{Aws, Elb, OpsWorks},
+    controller::lease::Lease,
     docker::{Certs, Engines},
     observe::Ports,
     source::{Revision, Source, SourceError},
+    store::Store,
 };
 
 /// See the module.
@@ -32,7 +34,27 @@ pub struct From {
     pub path: Option<String>,
 }
 
+/// What a command holds that changes things.
+pub struct Tools {
+    /// Held until the command ends.
+    pub lease: Lease,
+    /// What is remembered.
+    pub store: Arc<Store>,
+    /// The adapters.
+    pub ports: Ports,
+}
+
 impl Reach {
+    /// Everything that a command needs which changes things.
+    ///
+    /// # Errors
+    /// One message for the person who called it.
+    pub fn tools(&self) -> Result<Tools, String> {
+        let lease = Lease::take(&self.state).map_err(|error| error.to_string())?;
+        let store = Store::open(&self.state).map_err(|error| error.to_string())?;
+        Ok(Tools { lease, store: Arc::new(store), ports: self.ports()? })
+    }
+
     /// The adapters.
     ///
     /// # Errors

@@ -5,18 +5,16 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use super::{
     diagnostics::{self, Style},
     fail,
-    reach::{From, Reach},
+    reach::{From, Reach, Tools},
 };
 use crate::{
     controller::{
         Controller,
-        lease::Lease,
         reconciler::Pace,
         report::{News, Reporter},
     },
     source::{Source, SourceError},
     status::{Condition, Kind},
-    store::Store,
 };
 
 /// Options.
@@ -58,16 +56,8 @@ impl Reporter for Log {
 
 /// Runs until it is told to stop.
 pub async fn run(args: Args) -> ExitCode {
-    let lease = match Lease::take(&args.reach.state) {
-        Ok(lease) => lease,
-        Err(error) => return fail(error),
-    };
-    let store = match Store::open(&args.reach.state) {
-        Ok(store) => Arc::new(store),
-        Err(error) => return fail(error),
-    };
-    let ports = match args.reach.ports() {
-        Ok(ports) => ports,
+    let Tools { lease, store, ports } = match args.reach.tools() {
+        Ok(tools) => tools,
         Err(error) => return fail(error),
     };
     let source = match args.reach.source(&args.source, &args.from, Duration::from_secs(args.git_poll.max(1))) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::subject;
 use crate::{
     action::Lane,
     spec::Desired,
@@ -94,32 +95,6 @@ impl Facts {
             }
             keep(&mut self.draining_since, &instance.hostname, draining, now);
             keep(&mut self.out_since, &instance.hostname, !registered, now);
-        }
-    }
-}
-
-/// The subjects of what can vanish, as the plan names them.
-pub mod subject {
-    /// The stack.
-    pub const STACK: &str = "stack";
-
-    /// A layer, by its short name.
-    pub fn layer(short_name: &str) -> String {
-        format!("layer {short_name}")
-    }
-
-    /// An app, by its short name.
-    pub fn app(short_name: &str) -> String {
-        format!("app {short_name}")
-    }
-
-    /// Which answer tells of it: that about stacks, layers, apps or instances.
-    pub(super) fn part(subject: &str) -> usize {
-        match subject.split_once(' ') {
-            Some(("layer", _)) => 1,
-            Some(_) => 2,
-            None if subject == STACK => 0,
-            None => 3,
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod rollout;
 pub mod slot;
 pub mod stack;
 mod standing;
+mod subject;
 pub mod traffic;
 mod view;
 

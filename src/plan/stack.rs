@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Facts, Plan, facts::subject};
+use super::{Facts, Plan, subject};
 use crate::{
     action::Action,
     spec::{App, Desired, Layer, Stack, app::DataSource},
