@@ -148,10 +148,19 @@ impl Desk<'_> {
         taken: &mut BTreeSet<usize>,
     ) -> Permit {
         let view = &views[at];
-        // What is not up serves nobody where no balancer sends anything.
+        // What is not up serves nobody where no balancer sends anything. One that is registered could be taken in at
+        // any moment, should it come up after all: it leaves first, as long as another one serves meanwhile.
         if look.is_some_and(|look| !look.up) && self.is_idle(view) {
+            let serving = |(i, other): (usize, &View<'_>)| {
+                i != at && !taken.contains(&i) && other.standing == Standing::InService && other.serves_well()
+            };
+            let others = views.iter().enumerate().filter(|other| serving(*other)).count();
+            let may_leave = view.standing != Standing::Out && others >= self.rollout.min_in_service as usize;
             taken.insert(at);
-            return Permit::Granted(None);
+            if may_leave && matches!(self.drained(plan, view, self.rollout.min_in_service), Drained::NotYet) {
+                return Permit::Withheld;
+            }
+            return Permit::Granted(if may_leave { self.guard(view) } else { None });
         }
         let can_ever_drain = self.layer.instances.count > self.rollout.min_in_service;
         if !can_ever_drain {

@@ -189,6 +189,9 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// Seeds that have found something; they are always played.
+const ONCE_FAILED: [u64; 4] = [151, 179, 294, 2706];
+
 #[test]
 fn random_seeds() {
     if let Some(seed) = number("SIM_SEED") {
@@ -202,7 +205,7 @@ fn random_seeds() {
     let began = Instant::now();
     let (mut steps, mut served, mut lost) = (0, 0, 0);
     let mut failed = Vec::new();
-    for seed in first..first + seeds {
+    for seed in ONCE_FAILED.into_iter().chain(first..first + seeds) {
         match run(seed, None) {
             Ok(ran) => {
                 steps += ran.steps;
