@@ -5,6 +5,7 @@
 //! - `EVENKEEL_DOCKER_CERT_PATH`: a directory with `ca.pem`, `cert.pem` and `key.pem` for it;
 //! - `EVENKEEL_TEST_IMAGE`: an image on that engine with BusyBox in it; `busybox:latest` if left out.
 
+// Shared with the end-to-end tests, which use more of it.
 #[allow(dead_code)]
 #[path = "e2e/ground.rs"]
 mod ground;

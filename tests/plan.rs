@@ -206,18 +206,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         "forecast" => {
             trial.plan();
             let forecast = forecast(&trial.desired, &trial.look(), &trial.facts, trial.world.now);
-            let mut number = 0;
-            for step in &forecast.steps {
-                if step.number != number {
-                    for after in &step.after {
-                        let _ = writeln!(out, "        … {after}");
-                    }
-                    number = step.number;
-                    let _ = writeln!(out, "  {number:>4}  {}", step.action);
-                } else {
-                    let _ = writeln!(out, "        {}", step.action);
-                }
-            }
+            let _ = write!(out, "{forecast}");
             for condition in &forecast.end.conditions {
                 let _ = writeln!(out, "  !  {condition}");
             }

@@ -15,18 +15,7 @@ pub fn forecast(stack: &str, revision: &str, now: &Plan, forecast: &Forecast) {
 
 fn forecast_text(stack: &str, revision: &str, now: &Plan, forecast: &Forecast) -> String {
     let mut out = format!("stack {stack}, revision {revision}\n");
-    let mut number = 0;
-    for step in &forecast.steps {
-        if step.number != number {
-            for after in &step.after {
-                let _ = writeln!(out, "        … {after}");
-            }
-            number = step.number;
-            let _ = writeln!(out, "  {number:>4}  {}", step.action);
-        } else {
-            let _ = writeln!(out, "        {}", step.action);
-        }
-    }
+    let _ = write!(out, "{forecast}");
     let mut conditions = now.conditions.clone();
     conditions.extend(forecast.end.conditions.iter().cloned());
     conditions.sort();

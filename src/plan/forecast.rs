@@ -4,7 +4,7 @@
 //! This is how every step of a rollout, with its order and what it waits for, can be shown before the first one is
 //! taken, without a second planner that could disagree with the first.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -40,6 +40,25 @@ pub struct Forecast {
     pub stuck_on: Vec<Hold>,
     /// The plan at the end; its conditions are those that will remain.
     pub end: Plan,
+}
+
+/// Every step on a line of its own; what is done side by side has one number.
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut number = 0;
+        for step in &self.steps {
+            if step.number == number {
+                writeln!(f, "        {}", step.action)?;
+                continue;
+            }
+            number = step.number;
+            for after in &step.after {
+                writeln!(f, "        … {after}")?;
+            }
+            writeln!(f, "  {number:>4}  {}", step.action)?;
+        }
+        Ok(())
+    }
 }
 
 /// Plays the plan forward.

@@ -83,10 +83,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &
             ),
         );
     }
-    let mut changed = stack_changes(&declared, &found.settings);
-    if !found.ours {
-        changed.push("take it over".into());
-    }
+    let changed = to_be_changed(stack_changes(&declared, &found.settings), found.ours);
     if !changed.is_empty() {
         let action = Action::UpdateStack { id: found.id.clone(), settings: declared, changed };
         plan.attempt("stack", action, facts, now);
@@ -134,10 +131,7 @@ fn layers(plan: &mut Plan, desired: &Desired, stack_id: &str, seen: &Observed, f
             );
             continue;
         }
-        let mut changed = layer_changes(&declared, &existing.settings);
-        if !existing.ours {
-            changed.push("take it over".into());
-        }
+        let changed = to_be_changed(layer_changes(&declared, &existing.settings), existing.ours);
         if !changed.is_empty() {
             let action = Action::UpdateLayer { id: existing.id.clone(), settings: declared, changed };
             plan.attempt(&subject, action, facts, now);
@@ -172,10 +166,7 @@ fn apps(plan: &mut Plan, desired: &Desired, stack_id: &str, seen: &Observed, fac
             );
             continue;
         }
-        let mut changed = app_changes(&declared, &existing.settings);
-        if !existing.ours {
-            changed.push("take it over".into());
-        }
+        let changed = to_be_changed(app_changes(&declared, &existing.settings), existing.ours);
         if !changed.is_empty() {
             let action = Action::UpdateApp { id: existing.id.clone(), settings: declared, changed };
             plan.attempt(&subject, action, facts, now);
@@ -237,6 +228,14 @@ fn attachments(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Fact
             }
         }
     }
+}
+
+/// What differs, and the mark where it is missing.
+fn to_be_changed(mut differences: Vec<String>, ours: bool) -> Vec<String> {
+    if !ours {
+        differences.push("take it over".into());
+    }
+    differences
 }
 
 fn declared_vpc_differs(desired: &Desired, found: &OwStack) -> bool {
