@@ -98,8 +98,31 @@ pub enum Action {
 pub struct Node {
     /// The instance's hostname.
     pub hostname: String,
-    /// `address:port` of the engine's TLS listener.
+    /// `address:port` of what listens there: the engine's TLS listener, or the SSH server beside it.
     pub endpoint: String,
+    /// What is spoken there.
+    pub access: Access,
+}
+
+/// How an engine is reached, and how it proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Access {
+    /// Mutual TLS.
+    Tls {
+        /// What the engine's certificate must be for; left out, the endpoint's address.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// A forwarded `/var/run/docker.sock`.
+    Ssh {
+        /// Who logs in.
+        user: String,
+        /// The name of the private key (`sshKeyName`) in the controller's directory of keys.
+        key: String,
+        /// What the server's host key is pinned to: the instance's EC2 id, so that a replacement may have a new one.
+        pin: String,
+    },
 }
 
 /// One mutation of an engine.

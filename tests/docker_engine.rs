@@ -19,7 +19,7 @@ use std::{
 };
 
 use evenkeel::{
-    action::{DataMount, EngineAction, Node, Port, Run, StopHow},
+    action::{Access, DataMount, EngineAction, Node, Port, Run, StopHow},
     docker::{Certs, Engines},
     ports::{Engines as _, Progress},
     spec::{HealthCheck, health::Probe},
@@ -130,7 +130,8 @@ impl Corner {
     async fn new(word: &'static str) -> Corner {
         let shared = Shared::get();
         let engines = Engines::new(Certs { dir: shared.certs.clone() }).unwrap();
-        let node = Node { hostname: "docker1".into(), endpoint: shared.endpoint.clone() };
+        let (hostname, endpoint) = ("docker1".into(), shared.endpoint.clone());
+        let node = Node { hostname, endpoint, access: Access::Tls { name: None } };
         let corner = Corner { engines, node, word, _shared: shared };
         corner.clear().await;
         corner

@@ -127,9 +127,11 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
+    use crate::action::Access;
 
     fn node() -> Node {
-        Node { hostname: "docker1".into(), endpoint: "10.0.0.1:2376".into() }
+        let (hostname, endpoint) = ("docker1".into(), "10.0.0.1:2376".into());
+        Node { hostname, endpoint, access: Access::Tls { name: None } }
     }
 
     fn event(id: &str, status: &str, current: i64, total: i64) -> Result<CreateImageInfo, Error> {

@@ -164,6 +164,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        action::Access,
         docker::{Certs, Engines},
         ports::Engines as _,
         world::Seen,
@@ -238,7 +239,7 @@ mod tests {
     }
 
     async fn look(certs: Certs, endpoint: String) -> Trouble {
-        let node = Node { hostname: "docker1".into(), endpoint };
+        let node = Node { hostname: "docker1".into(), endpoint, access: Access::Tls { name: None } };
         match Engines::new(certs).unwrap().look(&node, &BTreeSet::new()).await {
             Seen::Unknown(trouble) => trouble,
             Seen::Known(engine) => panic!("{engine:?}"),

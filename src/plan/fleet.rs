@@ -2,7 +2,7 @@
 
 use super::stack::seen_layer;
 use crate::{
-    action::Node,
+    action::{Access, Node},
     spec::{Desired, Layer, stack::AddressKind},
     world::{Observed, OwInstance},
 };
@@ -87,7 +87,11 @@ pub fn node(layer: &Layer, instance: &OwInstance) -> Option<Node> {
         AddressKind::Private => instance.private_ip.as_ref()?,
         AddressKind::Public => instance.public_ip.as_ref()?,
     };
-    Some(Node { hostname: instance.hostname.clone(), endpoint: format!("{address}:{}", layer.docker.port) })
+    Some(Node {
+        hostname: instance.hostname.clone(),
+        endpoint: format!("{address}:{}", layer.docker.port),
+        access: Access::Tls { name: None },
+    })
 }
 
 /// Every engine of the stack that should answer.

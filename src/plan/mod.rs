@@ -172,12 +172,16 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::{Node, StopHow};
+    use crate::action::{Access, Node, StopHow};
 
     #[test]
     fn while_what_is_known_of_aws_is_old_nothing_is_changed_there_and_nothing_is_stopped() {
         let on = |what| Action::Engine {
-            node: Node { hostname: "docker1".into(), endpoint: "192.0.2.1:2376".into() },
+            node: Node {
+                hostname: "docker1".into(),
+                endpoint: "192.0.2.1:2376".into(),
+                access: Access::Tls { name: None },
+            },
             what,
         };
         let (id, name) = ("1".to_owned(), "web0".to_owned());
