@@ -15,12 +15,13 @@
 //! | the loop | [`controller`] |
 //! | everything that touches the world | [`observe`], [`apply`], [`aws`], [`docker`], [`store`] |
 //! | decisions and borders | [`plan`], [`ports`] |
-//! | what passes between them | [`action`], [`source`], [`status`] |
+//! | what passes between them | [`action`], [`bootstrap`], [`source`], [`status`] |
 //! | plain types | [`spec`], [`world`] |
 
 pub mod action;
 pub mod apply;
 pub mod aws;
+pub mod bootstrap;
 pub mod cli;
 pub mod controller;
 pub mod docker;
