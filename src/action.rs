@@ -7,7 +7,11 @@ use serde::Serialize;
 pub use crate::spec::port::Port;
 
 use crate::{
-    spec::HealthCheck,
+    spec::{
+        HealthCheck,
+        balancer::words,
+        stack::{EbsVolume, RootVolume},
+    },
     world::{AppSettings, LayerSettings, StackSettings},
 };
 
@@ -63,6 +67,48 @@ pub enum Action {
     DeleteInstance {
         id: String,
         hostname: String,
+    },
+    /// Launches an EC2 instance. Sent again with its token it makes no second one.
+    LaunchInstance {
+        launch: Box<Launch>,
+    },
+    /// Ends an EC2 instance for good.
+    TerminateInstance {
+        id: String,
+        hostname: String,
+    },
+    /// Writes tags of an EC2 instance.
+    TagInstance {
+        id: String,
+        hostname: String,
+        tags: BTreeMap<String, String>,
+        why: String,
+    },
+    /// Sets the security groups of an EC2 instance that runs.
+    SetSecurityGroups {
+        id: String,
+        hostname: String,
+        groups: Vec<String>,
+    },
+    /// Writes tags of an EBS volume.
+    TagVolume {
+        id: String,
+        hostname: String,
+        tags: BTreeMap<String, String>,
+    },
+    AttachVolume {
+        id: String,
+        instance_id: String,
+        hostname: String,
+        device: String,
+        mount_point: String,
+    },
+    /// Changes an EBS volume in place; its size only ever grows.
+    ModifyVolume {
+        id: String,
+        hostname: String,
+        volume: EbsVolume,
+        changed: Vec<String>,
     },
     AttachBalancer {
         layer_id: String,
@@ -123,6 +169,45 @@ pub enum Access {
         /// What the server's host key is pinned to: the instance's EC2 id, so that a replacement may have a new one.
         pin: String,
     },
+}
+
+/// What EC2 is told of a new instance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Launch {
+    /// Its layer's short name.
+    pub layer: String,
+    /// Unique within the stack.
+    pub hostname: String,
+    /// The idempotency token.
+    #[serde(skip)]
+    pub token: String,
+    /// `ami-…`
+    pub image_id: String,
+    /// `t3.medium`
+    pub instance_type: String,
+    /// Where.
+    pub subnet_id: String,
+    /// The subnet's availability zone.
+    pub zone: String,
+    /// Security groups; none: the VPC's default.
+    pub security_group_ids: Vec<String>,
+    /// The EC2 key pair.
+    pub key_name: Option<String>,
+    /// The instance profile.
+    pub profile_arn: Option<String>,
+    /// The root volume, if not as the image has it, and the device it has there.
+    pub root: Option<(String, RootVolume)>,
+    /// The volumes that are made with it, by device.
+    pub volumes: Vec<(String, EbsVolume)>,
+    /// Whether EC2 deletes them with the instance.
+    pub delete_volumes: bool,
+    /// The bootstrap script.
+    #[serde(skip)]
+    pub user_data: String,
+    /// Tags of the instance.
+    pub tags: BTreeMap<String, String>,
+    /// Tags of the volumes that are made with it.
+    pub volume_tags: BTreeMap<String, String>,
 }
 
 /// One mutation of an engine.
@@ -264,16 +349,33 @@ impl Action {
         self.to_string()
     }
 
-    /// Creates that the API could carry out twice: their intent is recorded before they are sent.
-    pub fn needs_intent(&self) -> bool {
-        matches!(
-            self,
+    /// The key of the intent that is recorded before it is sent, for creates that the API could carry out twice.
+    ///
+    /// A launch has one for its hostname, wherever it goes: a second try in another zone must not be a second
+    /// instance.
+    pub fn intent(&self) -> Option<String> {
+        match self {
             Action::CreateStack { .. }
-                | Action::CreateLayer { .. }
-                | Action::CreateApp { .. }
-                | Action::CreateInstance { .. }
-        )
+            | Action::CreateLayer { .. }
+            | Action::CreateApp { .. }
+            | Action::CreateInstance { .. } => Some(self.key()),
+            Action::LaunchInstance { launch } => Some(launch_intent(&launch.hostname)),
+            _ => None,
+        }
     }
+
+    /// The idempotency token that it is sent with.
+    pub fn token(&self) -> Option<&str> {
+        match self {
+            Action::LaunchInstance { launch } => Some(&launch.token),
+            _ => None,
+        }
+    }
+}
+
+/// The key of the intent to launch an instance of a hostname.
+pub fn launch_intent(hostname: &str) -> String {
+    format!("launch {hostname}")
 }
 
 impl fmt::Display for Action {
@@ -298,6 +400,23 @@ impl fmt::Display for Action {
             Action::StartInstance { hostname, .. } => write!(f, "start instance {hostname}"),
             Action::StopInstance { hostname, .. } => write!(f, "stop instance {hostname}"),
             Action::DeleteInstance { hostname, .. } => write!(f, "delete instance {hostname}"),
+            Action::LaunchInstance { launch } => write!(
+                f,
+                "launch instance {} ({}, {}) in {} ({})",
+                launch.hostname, launch.instance_type, launch.image_id, launch.zone, launch.subnet_id
+            ),
+            Action::TerminateInstance { hostname, id } => write!(f, "terminate instance {hostname} ({id})"),
+            Action::TagInstance { hostname, why, .. } => write!(f, "mark instance {hostname} {why}"),
+            Action::SetSecurityGroups { hostname, groups, .. } => {
+                write!(f, "set the security groups of {hostname} to {}", groups.join(", "))
+            }
+            Action::TagVolume { id, hostname, .. } => write!(f, "mark volume {id} of {hostname}"),
+            Action::AttachVolume { id, hostname, device, mount_point, .. } => {
+                write!(f, "attach volume {id} ({mount_point}) to {hostname} as {device}")
+            }
+            Action::ModifyVolume { id, hostname, volume, changed } => {
+                write!(f, "modify volume {id} ({}) of {hostname}: {}", volume.mount_point, changed.join(", "))
+            }
             Action::AttachBalancer { layer, balancer, .. } => {
                 write!(f, "attach load balancer {balancer} to layer {layer}")
             }
@@ -305,10 +424,10 @@ impl fmt::Display for Action {
                 write!(f, "detach load balancer {balancer} from layer {layer}")
             }
             Action::Register { balancer, hostname, .. } => {
-                write!(f, "register {hostname} with load balancer {balancer}")
+                write!(f, "register {hostname} with {}", words(balancer))
             }
             Action::Deregister { balancer, hostname, .. } => {
-                write!(f, "deregister {hostname} from load balancer {balancer}")
+                write!(f, "deregister {hostname} from {}", words(balancer))
             }
             Action::Engine { node, what } => write!(f, "{}: {what}", node.hostname),
         }

@@ -13,7 +13,7 @@ use crate::{
     plan::{fleet, slot},
     ports::{Balancers, Cloud, Engines},
     spec::Desired,
-    world::{Balancer, Class, Engine, Observed, OpsWorks, Seen, Trouble},
+    world::{Balancer, Class, Engine, Observed, Provided, Seen, Trouble},
 };
 
 /// The ways to the world.
@@ -47,7 +47,7 @@ pub struct Picture {
     ports: Ports,
     cloud: Option<CloudLook>,
     /// The last look at the provider that was answered in every part.
-    answered: Option<OpsWorks>,
+    answered: Option<Provided>,
     balancers: Option<(Instant, BTreeMap<String, Seen<Balancer>>)>,
     engines: BTreeMap<Node, EngineLook>,
 }
@@ -57,33 +57,18 @@ pub struct Picture {
 struct CloudLook {
     at: Instant,
     took: Duration,
-    seen: OpsWorks,
+    seen: Provided,
 }
 
 impl CloudLook {
     /// An API that hangs is not waited for on every pass either.
     fn is_fresh(&self, age: Duration) -> bool {
-        let age = match unanswered(&self.seen) {
+        let age = match self.seen.unanswered() {
             Some(_) => age.max(AFTER_NO_ANSWER).max(self.took * 2),
             None => age,
         };
         self.at.elapsed() < age
     }
-}
-
-/// Why some part of the provider's side is not known.
-fn unanswered(seen: &OpsWorks) -> Option<&Trouble> {
-    fn trouble<T>(part: &Seen<T>) -> Option<&Trouble> {
-        match part {
-            Seen::Known(_) => None,
-            Seen::Unknown(trouble) => Some(trouble),
-        }
-    }
-    trouble(&seen.stack)
-        .or_else(|| trouble(&seen.layers))
-        .or_else(|| trouble(&seen.instances))
-        .or_else(|| trouble(&seen.apps))
-        .or_else(|| trouble(&seen.attached))
 }
 
 /// One look at one engine.
@@ -168,8 +153,8 @@ impl Picture {
         self.cloud = Some(cloud.clone());
         self.balancers = Some((balancers_at, balancers.clone()));
 
-        let (opsworks, stale) = self.as_last_answered(cloud.seen);
-        let mut seen = Observed { opsworks, stale, balancers, engines: BTreeMap::new() };
+        let (provided, stale) = self.as_last_answered(cloud.seen);
+        let mut seen = Observed { provided, stale, balancers, engines: BTreeMap::new() };
         let nodes = fleet::nodes(desired, &seen);
         self.engines.retain(|node, _| nodes.contains(node));
         let looks = nodes.iter().map(|node| {
@@ -197,8 +182,8 @@ impl Picture {
 
     /// While the provider gives no clear answer, its side is told as it was: engines are still looked after. A clear
     /// refusal is an answer, and is not covered up.
-    fn as_last_answered(&mut self, now: OpsWorks) -> (OpsWorks, Option<Trouble>) {
-        match (unanswered(&now), &self.answered) {
+    fn as_last_answered(&mut self, now: Provided) -> (Provided, Option<Trouble>) {
+        match (now.unanswered(), &self.answered) {
             (None, _) => {
                 self.answered = Some(now.clone());
                 (now, None)

@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 use crate::{
     action::{Action, EngineAction, Node},
     spec::Stack,
-    world::{Balancer, Class, Engine, OpsWorks, Seen, Target, Trouble},
+    world::{Balancer, Class, Engine, Provided, Seen, Target, Trouble},
 };
 
 /// The provider of the instances.
 #[async_trait]
 pub trait Cloud: Send + Sync {
     /// Looks at everything of one stack. A part that fails is unknown; the others are told all the same.
-    async fn look(&self, stack: &Stack) -> OpsWorks;
+    async fn look(&self, stack: &Stack) -> Provided;
 
     /// Carries out one action on the provider. Never called with balancer or engine actions.
     ///
@@ -28,8 +28,8 @@ pub trait Cloud: Send + Sync {
 /// The load balancers of one region.
 #[async_trait]
 pub trait Balancers: Send + Sync {
-    /// Looks at the named balancers in the stack's region. A name that does not exist is unknown with class
-    /// `Terminal`.
+    /// Looks at the balancers of these keys ([`LoadBalancer::name`](crate::spec::stack::LoadBalancer::name)) in the
+    /// stack's region. One that does not exist is unknown with class `Terminal`.
     async fn look(&self, stack: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>>;
 
     /// What one balancer says of one instance right now, also where it no longer lists it; `None` when the instance

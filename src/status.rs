@@ -35,6 +35,8 @@ pub enum Kind {
     DrainTimedOut,
     /// An instance is in a state that needs a person.
     InstanceTrouble,
+    /// An instance was launched otherwise than is declared now, and only a new one can be as declared.
+    Outdated,
     /// `suspend: true`.
     Suspended,
     /// The newest revision does not validate; the last good one goes on being reconciled.

@@ -9,6 +9,10 @@ use serde::Serialize;
 
 use crate::spec::stack::{Cookbooks, EbsVolume, Recipes};
 
+mod ec2;
+
+pub use ec2::{Ec2, Image, Launched, Subnet, Volume, tag};
+
 /// The answer to one look.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Seen<T> {
@@ -56,19 +60,97 @@ pub enum Class {
     Transient,
     /// It may or may not have happened: look before doing anything else.
     UnknownOutcome,
+    /// What it was sent with is used up: the instance that its idempotency token stands for has ended. It is sent
+    /// anew with another.
+    TokenSpent,
 }
 
 /// All that was seen of one stack.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Observed {
     /// The provider's side.
-    pub opsworks: OpsWorks,
+    pub provided: Provided,
     /// Set when the provider gave no clear answer and its side is told as it was at the last one: why.
     pub stale: Option<Trouble>,
-    /// Load balancers by name, as declared by any layer of the stack.
+    /// Load balancers by their key, as declared by any layer of the stack.
     pub balancers: BTreeMap<String, Seen<Balancer>>,
     /// Engines by the instance's hostname, for every instance that has an address and should answer.
     pub engines: BTreeMap<String, Seen<Engine>>,
+}
+
+/// What the provider tells of one stack: its instances, which every provider has, and the rest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Provided {
+    /// The instances.
+    pub instances: Seen<Vec<Instance>>,
+    /// What only this provider has.
+    pub rest: Rest,
+}
+
+/// What only one provider has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub enum Rest {
+    OpsWorks(OpsWorks),
+    Ec2(Ec2),
+}
+
+impl Provided {
+    /// Nothing is known, for one reason.
+    pub fn unknown(rest: impl FnOnce(&Trouble) -> Rest, trouble: Trouble) -> Provided {
+        Provided { rest: rest(&trouble), instances: Seen::Unknown(trouble) }
+    }
+
+    /// OpsWorks' own part, when it is the provider.
+    pub fn opsworks(&self) -> Option<&OpsWorks> {
+        match &self.rest {
+            Rest::OpsWorks(rest) => Some(rest),
+            Rest::Ec2(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn opsworks_mut(&mut self) -> Option<&mut OpsWorks> {
+        match &mut self.rest {
+            Rest::OpsWorks(rest) => Some(rest),
+            Rest::Ec2(_) => None,
+        }
+    }
+
+    /// EC2's own part, when it is the provider.
+    pub fn ec2(&self) -> Option<&Ec2> {
+        match &self.rest {
+            Rest::Ec2(rest) => Some(rest),
+            Rest::OpsWorks(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn ec2_mut(&mut self) -> Option<&mut Ec2> {
+        match &mut self.rest {
+            Rest::Ec2(rest) => Some(rest),
+            Rest::OpsWorks(_) => None,
+        }
+    }
+
+    /// Why some part of it is not known; nothing when every part is.
+    pub fn unanswered(&self) -> Option<&Trouble> {
+        fn trouble<T>(part: &Seen<T>) -> Option<&Trouble> {
+            match part {
+                Seen::Known(_) => None,
+                Seen::Unknown(trouble) => Some(trouble),
+            }
+        }
+        let instances = || trouble(&self.instances);
+        match &self.rest {
+            Rest::OpsWorks(rest) => trouble(&rest.stack)
+                .or_else(|| trouble(&rest.layers))
+                .or_else(instances)
+                .or_else(|| trouble(&rest.apps))
+                .or_else(|| trouble(&rest.attached)),
+            Rest::Ec2(rest) => instances().or_else(|| trouble(&rest.volumes)),
+        }
+    }
 }
 
 /// OpsWorks, as far as it concerns one stack.
@@ -80,8 +162,6 @@ pub struct OpsWorks {
     pub layers: Seen<Vec<OwLayer>>,
     /// Its apps.
     pub apps: Seen<Vec<OwApp>>,
-    /// Its instances.
-    pub instances: Seen<Vec<OwInstance>>,
     /// The classic load balancers attached to its layers: layer id → balancer name.
     pub attached: Seen<BTreeMap<String, String>>,
 }
@@ -169,25 +249,27 @@ pub struct OwDataSource {
     pub database: Option<String>,
 }
 
-/// An instance as OpsWorks tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OwInstance {
-    /// OpsWorks' id.
+/// An instance, whoever keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Instance {
+    /// The provider's id: OpsWorks' own, or EC2's.
     pub id: String,
     /// The EC2 instance id, once there is one.
     pub ec2_id: Option<String>,
     /// Unique within the stack.
     pub hostname: String,
-    /// The layers it belongs to, by id.
+    /// The layers it belongs to: OpsWorks' ids, or on EC2 the layer's short name.
     pub layer_ids: Vec<String>,
     /// The EC2 instance type.
     pub instance_type: String,
-    /// OpsWorks' own word: `requested`, `pending`, `booting`, `running_setup`, `online`, `stopping`, …
+    /// The provider's own word: `requested`, `booting`, `online`, `stopping`, … or EC2's `pending`, `running`, ….
     pub status: String,
     /// The address inside the VPC.
     pub private_ip: Option<String>,
     /// The public address.
     pub public_ip: Option<String>,
+    /// What EC2 tells beyond that, of an instance that Evenkeel launched itself.
+    pub launched: Option<Launched>,
 }
 
 /// A load balancer.
@@ -195,6 +277,8 @@ pub struct OwInstance {
 pub struct Balancer {
     /// Whether it lets requests in flight finish when an instance is deregistered, and for how many seconds.
     pub draining: Option<u32>,
+    /// The VPC that its targets must be in, where it says so.
+    pub vpc_id: Option<String>,
     /// Its targets, by EC2 instance id. What is not here is not registered.
     pub targets: BTreeMap<String, Target>,
 }
@@ -308,7 +392,12 @@ impl Class {
             Fault::NoAnswer => Class::UnknownOutcome,
             Fault::Answer { code, status } => {
                 let throttled = ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "BandwidthLimit"];
-                if status == 429 || throttled.iter().any(|word| code.contains(word)) {
+                // EC2 answers these with the status of a server's fault, and yet it is certain that nothing was made.
+                let refused =
+                    ["InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientVolumeCapacity"];
+                if refused.contains(&code) {
+                    Class::Terminal
+                } else if status == 429 || throttled.iter().any(|word| code.contains(word)) {
                     Class::Throttled
                 } else if status >= 500
                     || ["ExpiredToken", "RequestExpired", "InternalFailure", "ServiceUnavailable"]
@@ -335,6 +424,7 @@ mod tests {
         assert_eq!(answer("RequestLimitExceeded", 503), Class::Throttled);
         assert_eq!(answer("AccessDeniedException", 400), Class::Terminal);
         assert_eq!(answer("ValidationException", 400), Class::Terminal);
+        assert_eq!(answer("InsufficientInstanceCapacity", 500), Class::Terminal);
         assert_eq!(answer("ExpiredTokenException", 403), Class::Transient);
         assert_eq!(answer("", 404), Class::Terminal);
         assert_eq!(answer("", 500), Class::Transient);

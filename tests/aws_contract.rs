@@ -20,9 +20,12 @@ use evenkeel::{
     ports::{Balancers, Cloud},
     spec::{
         Stack,
-        stack::{Cookbooks, EbsVolume, Provider, Recipes},
+        stack::{Cookbooks, DeletionPolicy, EbsVolume, Provider, Recipes},
     },
-    world::{self, AppSettings, Class, LayerSettings, OwDataSource, OwInstance, Seen, StackSettings, Target, Trouble},
+    world::{
+        self, AppSettings, Class, Instance, LayerSettings, OwApp, OwDataSource, OwLayer, OwStack, Rest, Seen,
+        StackSettings, Target, Trouble,
+    },
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -37,6 +40,16 @@ struct Ground {
     aws: Arc<Aws>,
     opsworks: OpsWorks,
     elb: Elb,
+}
+
+/// All that a look tells of a stack.
+#[derive(Debug, PartialEq)]
+struct Look {
+    stack: Seen<Option<OwStack>>,
+    layers: Seen<Vec<OwLayer>>,
+    apps: Seen<Vec<OwApp>>,
+    attached: Seen<BTreeMap<String, String>>,
+    instances: Seen<Vec<Instance>>,
 }
 
 impl Ground {
@@ -60,8 +73,11 @@ impl Ground {
         }
     }
 
-    async fn look(&self) -> world::OpsWorks {
-        self.opsworks.look(&self.stack).await
+    async fn look(&self) -> Look {
+        let provided = self.opsworks.look(&self.stack).await;
+        let Rest::OpsWorks(cloud) = provided.rest else { panic!("not OpsWorks: {provided:?}") };
+        let world::OpsWorks { stack, layers, apps, attached } = cloud;
+        Look { stack, layers, apps, attached, instances: provided.instances }
     }
 
     async fn apply(&self, action: Action) -> Result<(), Trouble> {
@@ -96,17 +112,17 @@ impl Ground {
         (stack_id, layer_id)
     }
 
-    async fn create_instance(&self, stack_id: &str, layer_id: &str, hostname: &str) -> OwInstance {
+    async fn create_instance(&self, stack_id: &str, layer_id: &str, hostname: &str) -> Instance {
         self.apply(create_instance(stack_id, layer_id, hostname)).await.unwrap();
         self.instance(hostname).await
     }
 
-    async fn instance(&self, hostname: &str) -> OwInstance {
+    async fn instance(&self, hostname: &str) -> Instance {
         let all = known(self.look().await.instances);
         all.into_iter().find(|instance| instance.hostname == hostname).expect("an instance of that name")
     }
 
-    async fn until_status(&self, hostname: &str, status: &str) -> OwInstance {
+    async fn until_status(&self, hostname: &str, status: &str) -> Instance {
         let limit = Instant::now() + Duration::from_secs(90);
         loop {
             let instance = self.instance(hostname).await;
@@ -209,6 +225,9 @@ fn stack(region: &str) -> Stack {
         root_device_type: Some("ebs".into()),
         ssh_key_name: None,
         cookbooks: None,
+        assume_role: None,
+        heal_after: Duration::from_secs(300),
+        deletion_policy: DeletionPolicy::Retain,
         suspend: false,
         adopt: false,
         layers: Vec::new(),
@@ -243,7 +262,9 @@ fn layer_settings() -> LayerSettings {
             size_gib: 120,
             volume_type: "gp2".into(),
             iops: None,
+            throughput: None,
             encrypted: Some(false),
+            reuse: false,
         }],
     }
 }
@@ -266,7 +287,7 @@ fn create_instance(stack_id: &str, layer_id: &str, hostname: &str) -> Action {
     }
 }
 
-fn register(balancer: &str, instance: &OwInstance) -> Action {
+fn register(balancer: &str, instance: &Instance) -> Action {
     Action::Register {
         balancer: balancer.into(),
         ec2_id: instance.ec2_id.clone().unwrap(),
@@ -274,7 +295,7 @@ fn register(balancer: &str, instance: &OwInstance) -> Action {
     }
 }
 
-fn deregister(balancer: &str, instance: &OwInstance, keep: u32) -> Action {
+fn deregister(balancer: &str, instance: &Instance, keep: u32) -> Action {
     Action::Deregister {
         balancer: balancer.into(),
         ec2_id: instance.ec2_id.clone().unwrap(),

@@ -16,7 +16,7 @@ mod trial;
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
 
 use evenkeel::{
-    plan::forecast::forecast,
+    plan::{Intent, forecast::forecast},
     world::{Class, ContainerSeen, Health, Seen, State, Target, Trouble},
 };
 use trial::{Broken, Trial};
@@ -132,15 +132,18 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         "joined" => trial.joined(rest),
         "cloud" => {
             let trouble = Trouble { class: Class::Transient, message: "OpsWorks does not answer".into() };
-            let cloud = &mut trial.world.seen.opsworks;
-            cloud.stack = Seen::Unknown(trouble.clone());
-            cloud.layers = Seen::Unknown(trouble.clone());
-            cloud.apps = Seen::Unknown(trouble.clone());
-            cloud.instances = Seen::Unknown(trouble.clone());
-            cloud.attached = Seen::Unknown(trouble);
+            let provided = &mut trial.world.seen.provided;
+            if let Some(cloud) = provided.opsworks_mut() {
+                cloud.stack = Seen::Unknown(trouble.clone());
+                cloud.layers = Seen::Unknown(trouble.clone());
+                cloud.apps = Seen::Unknown(trouble.clone());
+                cloud.attached = Seen::Unknown(trouble.clone());
+            }
+            provided.instances = Seen::Unknown(trouble);
         }
         "sent" => {
-            trial.facts.intents.insert(rest.into(), trial.world.now);
+            let sent = Intent { sent: trial.world.now, token: None, resent: false };
+            trial.facts.intents.insert(rest.into(), sent);
         }
         "crash" => trial.crash(),
         "unknown" => {

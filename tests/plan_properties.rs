@@ -70,7 +70,7 @@ impl Watch {
     fn before(&mut self, trial: &Trial, action: &Action, seed: &str) {
         let story = Story(seed, &trial.log);
         let rollout = &trial.desired.apps[0].rollout;
-        let instances = trial.world.seen.opsworks.instances.known().expect("instances");
+        let instances = trial.world.seen.provided.instances.known().expect("instances");
         let id_of = |hostname: &str| instances.iter().find(|i| i.hostname == hostname)?.ec2_id.clone();
         let balancers = || trial.world.seen.balancers.values().filter_map(Seen::known);
         match action {
@@ -122,7 +122,7 @@ impl Watch {
     }
 
     fn after(&mut self, trial: &Trial) {
-        let Some(instances) = trial.world.seen.opsworks.instances.known() else { return };
+        let Some(instances) = trial.world.seen.provided.instances.known() else { return };
         for instance in instances {
             let Some(id) = &instance.ec2_id else { continue };
             let balancers = || trial.world.seen.balancers.values().filter_map(Seen::known);

@@ -92,10 +92,11 @@ mod tests {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
         let seen = OpsWorks::new(at(&endpoint).await).look(&shop()).await;
-        let Seen::Unknown(trouble) = seen.stack else { panic!("{:?}", seen.stack) };
+        let cloud = seen.opsworks().unwrap();
+        let Seen::Unknown(trouble) = &cloud.stack else { panic!("{:?}", cloud.stack) };
         assert_eq!(trouble.class, Class::Transient);
         assert!(trouble.message.contains("nothing was sent"), "{}", trouble.message);
-        assert!(seen.layers.known().is_none() && seen.instances.known().is_none());
+        assert!(cloud.layers.known().is_none() && seen.instances.known().is_none());
     }
 
     #[tokio::test]

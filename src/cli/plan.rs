@@ -94,7 +94,7 @@ pub async fn run(args: Args) -> ExitCode {
             .conditions
             .iter()
             .chain(&whole.end.conditions)
-            .any(|condition| !matches!(condition.kind, Kind::Suspended | Kind::DrainTimedOut));
+            .any(|condition| !matches!(condition.kind, Kind::Suspended | Kind::DrainTimedOut | Kind::Outdated));
         if args.json {
             json.push(serde_json::json!(StackPlan {
                 stack: name,

@@ -36,7 +36,7 @@ impl Waits {
             Class::Terminal => TERMINAL,
             // The API asked for fewer calls: begin where the others are after a few failures.
             Class::Throttled => next.max(Duration::from_secs(2)),
-            Class::Transient | Class::UnknownOutcome => next,
+            Class::Transient | Class::UnknownOutcome | Class::TokenSpent => next,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     action::{Action, Lane, Node},
     apply::apply,
     observe::{Ages, Picture, Ports},
-    plan::{Facts, Failure, Plan, fleet, plan},
+    plan::{Facts, Failure, Intent, Plan, fleet, plan},
     spec::Desired,
     status::{Condition, Event, Kind, Phase, StackStatus},
     store::Store,
@@ -66,11 +66,14 @@ pub struct Reconciler {
 
 struct Running {
     what: String,
+    intent: Option<String>,
     task: JoinHandle<()>,
 }
 
 struct Finished {
     action: Action,
+    /// Its key, and what was recorded before it was sent.
+    intent: Option<(String, Intent)>,
     result: Result<(), Trouble>,
     seconds: f64,
 }
@@ -140,6 +143,12 @@ impl Reconciler {
         if same != self.desired {
             self.facts.failures.clear();
             self.waits.clear();
+        }
+        let (now, before) = (&desired.stack, &self.desired.stack);
+        if (now.provider, &now.region, &now.assume_role) != (before.provider, &before.region, &before.assume_role) {
+            // What was seen elsewhere says nothing about what is there.
+            self.picture = Picture::new(self.ports.clone());
+            self.facts = Facts::default();
         }
         self.desired = desired;
     }
@@ -223,7 +232,7 @@ impl Reconciler {
 
     /// Takes in what has ended since the last pass.
     fn reap(&mut self) {
-        for Finished { action, result, seconds } in std::mem::take(&mut *lock(&self.finished)) {
+        for Finished { action, intent, result, seconds } in std::mem::take(&mut *lock(&self.finished)) {
             let key = action.key();
             self.running.remove(&action.lane());
             self.picture.touch(&action.lane());
@@ -234,9 +243,10 @@ impl Reconciler {
                     self.tell(&News::Done(key, seconds));
                 }
                 Err(trouble) => {
-                    // A clear refusal means that nothing was made; anything else is looked for first.
-                    if action.needs_intent() && matches!(trouble.class, Class::Terminal | Class::Throttled) {
-                        self.drop_intent(&key);
+                    if let Some((intent, sent)) = &intent
+                        && !sent.outlives(trouble.class)
+                    {
+                        self.drop_intent(intent);
                     }
                     let wait = self.waits.entry(key.clone()).or_default().after(trouble.class);
                     let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
@@ -256,18 +266,13 @@ impl Reconciler {
 
     /// Failures and intents of what is no longer wanted, as far as that is known for certain.
     fn forget_what_is_over(&mut self, plan: &Plan, seen: &Observed, now: Timestamp) {
-        let cloud = &seen.opsworks;
-        let clear = cloud.stack.known().is_some()
-            && cloud.layers.known().is_some()
-            && cloud.apps.known().is_some()
-            && cloud.instances.known().is_some()
-            && seen.stale.is_none();
-        if !clear {
+        if seen.provided.unanswered().is_some() || seen.stale.is_some() {
             return;
         }
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
         self.waits.retain(|key, _| plan.wanted.contains(key));
-        let under_way: BTreeSet<&String> = self.running.values().map(|running| &running.what).collect();
+        let under_way: BTreeSet<&String> =
+            self.running.values().filter_map(|running| running.intent.as_ref()).collect();
         let mut over = self.facts.intents_over(&plan.wanted, now);
         over.retain(|key| !under_way.contains(key));
         for key in over {
@@ -284,8 +289,13 @@ impl Reconciler {
                 continue;
             }
             let key = action.key();
-            if action.needs_intent()
-                && let Err(error) = self.store.record_intent(&self.key(), &key, Timestamp::now())
+            let intent = action.intent().map(|intent| {
+                let before = self.facts.intents.get(&intent);
+                let sent = Intent::of(action, before, Timestamp::now());
+                (intent, sent)
+            });
+            if let Some((intent, sent)) = &intent
+                && let Err(error) = self.store.record_intent(&self.key(), intent, sent)
             {
                 // Without its intent on record the create is not sent: a crash could send it twice.
                 tracing::error!(%error, action = key, "not begun");
@@ -297,6 +307,7 @@ impl Reconciler {
                 let (ports, stack, action) = (self.ports.clone(), self.desired.stack.clone(), action.clone());
                 let (finished, queue) = (self.finished.clone(), self.queue.clone());
                 let report = self.report.clone();
+                let intent = intent.clone();
                 async move {
                     let began = Instant::now();
                     let name = stack.name.clone();
@@ -305,11 +316,11 @@ impl Reconciler {
                         Arc::new(move |text: String| report.news(&name, &News::Progress(text)))
                     };
                     let result = apply(&ports, &stack, &action, &(progress as _)).await;
-                    lock(&finished).push(Finished { action, result, seconds: began.elapsed().as_secs_f64() });
+                    lock(&finished).push(Finished { action, intent, result, seconds: began.elapsed().as_secs_f64() });
                     queue.add(&name, Instant::now());
                 }
             });
-            self.running.insert(lane, Running { what: key, task });
+            self.running.insert(lane, Running { what: key, intent: intent.map(|(intent, _)| intent), task });
         }
         self.mutations += begun;
         begun

@@ -6,7 +6,7 @@ use crate::{
     plan::{container::is_ours, fleet},
     spec::Desired,
     status::{ContainerStatus, InstanceStatus},
-    world::{ContainerSeen, Health, Observed, OwInstance, Seen, State, Target},
+    world::{ContainerSeen, Health, Instance, Observed, Seen, State, Target},
 };
 
 /// The instances of a stack, as `status` shows them.
@@ -32,7 +32,7 @@ pub fn instances(desired: &Desired, seen: &Observed) -> Vec<InstanceStatus> {
         .collect()
 }
 
-fn standing(balancer: &str, instance: &OwInstance, seen: &Observed) -> String {
+fn standing(balancer: &str, instance: &Instance, seen: &Observed) -> String {
     let Some(Seen::Known(known)) = seen.balancers.get(balancer) else { return "unknown".into() };
     match instance.ec2_id.as_ref().and_then(|id| known.targets.get(id)) {
         Some(Target::InService) => "in service".into(),
@@ -42,7 +42,7 @@ fn standing(balancer: &str, instance: &OwInstance, seen: &Observed) -> String {
     }
 }
 
-fn containers(desired: &Desired, instance: &OwInstance, seen: &Observed) -> BTreeMap<String, ContainerStatus> {
+fn containers(desired: &Desired, instance: &Instance, seen: &Observed) -> BTreeMap<String, ContainerStatus> {
     match seen.engines.get(&instance.hostname) {
         Some(Seen::Known(engine)) => engine
             .containers

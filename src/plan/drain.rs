@@ -12,7 +12,7 @@ use crate::{
     action::{Action, Guard},
     spec::{Desired, Layer},
     status::Kind,
-    world::{Observed, OwInstance, Seen, Target},
+    world::{Instance, Observed, Seen, Target},
 };
 
 /// How far a drain is.
@@ -130,7 +130,7 @@ pub(super) fn drain_for_removal(
     plan: &mut Plan,
     desired: &Desired,
     layer: &Layer,
-    instance: &OwInstance,
+    instance: &Instance,
     seen: &Observed,
     facts: &Facts,
     now: Timestamp,

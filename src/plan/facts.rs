@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::subject;
+use super::{fleet, intent::Intent, subject};
 use crate::{
     action::Lane,
     spec::Desired,
-    world::{Health, Observed, State, Target, Trouble},
+    world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble},
 };
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
-    /// Creates that were sent and whose outcome was not seen: action key → when.
-    pub intents: BTreeMap<String, Timestamp>,
+    /// Creates that were sent, by the key of the intent. A launch stays here for as long as its hostname is wanted:
+    /// whatever a read misses, its token makes no second instance.
+    pub intents: BTreeMap<String, Intent>,
     /// Actions that failed: action key → what and when it may be tried again.
     pub failures: BTreeMap<String, Failure>,
     /// Lanes with an action under way.
@@ -27,6 +28,10 @@ pub struct Facts {
     pub out_since: BTreeMap<String, Timestamp>,
     /// Since when a container is running and not unhealthy, by its id.
     pub up_since: BTreeMap<String, Timestamp>,
+    /// Since when an instance's engine cannot be reached, by the instance's id.
+    pub lost_since: BTreeMap<String, Timestamp>,
+    /// Since when EC2's status checks say that an instance is impaired, by its id.
+    pub impaired_since: BTreeMap<String, Timestamp>,
     /// What was there when it was looked for: `stack`, `layer docker`, `docker1`, …
     pub present: BTreeSet<String>,
     /// Since when something that was there is not any more.
@@ -49,7 +54,7 @@ impl Facts {
     /// again. Until the grace has passed, that nothing is wanted may only mean that what it belongs to was not seen.
     pub fn intents_over(&self, wanted: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
         let over =
-            self.intents.iter().filter(|(key, sent)| !wanted.contains(*key) && **sent + super::INTENT_GRACE <= now);
+            self.intents.iter().filter(|(key, it)| !wanted.contains(*key) && it.sent + super::INTENT_GRACE <= now);
         over.map(|(key, _)| key.clone()).collect()
     }
 
@@ -68,7 +73,8 @@ impl Facts {
             self.up_since.retain(|id, _| there.contains(id));
         }
         self.note_gone(seen, now);
-        let Some(instances) = seen.opsworks.instances.known() else { return };
+        let Some(instances) = seen.provided.instances.known() else { return };
+        self.note_engines(instances, seen, now);
         for since in [&mut self.draining_since, &mut self.out_since] {
             since.retain(|hostname, _| instances.iter().any(|instance| instance.hostname == *hostname));
         }
@@ -77,7 +83,7 @@ impl Facts {
             let mut draining = false;
             let mut registered = false;
             let mut known = true;
-            for name in super::fleet::balancers_of(desired, seen, instance) {
+            for name in fleet::balancers_of(desired, seen, instance) {
                 match seen.balancers.get(name).and_then(|b| b.known()) {
                     Some(balancer) => match balancer.targets.get(ec2_id) {
                         Some(Target::Draining) => {
@@ -100,16 +106,33 @@ impl Facts {
 }
 
 impl Facts {
+    /// An engine that refuses the controller, or shows another identity, is there: it is not lost.
+    fn note_engines(&mut self, instances: &[Instance], seen: &Observed, now: Timestamp) {
+        for since in [&mut self.lost_since, &mut self.impaired_since] {
+            since.retain(|id, _| instances.iter().any(|instance| instance.id == *id));
+        }
+        for instance in instances {
+            let lost = match seen.engines.get(&instance.hostname) {
+                Some(Seen::Unknown(trouble)) => trouble.class != Class::Terminal,
+                _ => false,
+            };
+            keep(&mut self.lost_since, &instance.id, lost, now);
+            let impaired = instance.launched.as_ref().is_some_and(|launched| launched.impaired.is_some());
+            keep(&mut self.impaired_since, &instance.id, impaired, now);
+        }
+    }
+
     /// Reads lag behind writes, and one that misses something is no proof that it is gone.
     fn note_gone(&mut self, seen: &Observed, now: Timestamp) {
-        let cloud = &seen.opsworks;
+        let cloud = seen.provided.opsworks();
         // What one part does not tell says nothing about the others.
-        let stack = cloud.stack.known().map(|stack| stack.iter().map(|_| subject::STACK.to_owned()).collect());
-        let layers = cloud.layers.known();
+        let stack = cloud.and_then(|cloud| cloud.stack.known());
+        let stack = stack.map(|stack| stack.iter().map(|_| subject::STACK.to_owned()).collect());
+        let layers = cloud.and_then(|cloud| cloud.layers.known());
         let layers = layers.map(|all| all.iter().map(|layer| subject::layer(&layer.settings.short_name)).collect());
-        let apps = cloud.apps.known();
+        let apps = cloud.and_then(|cloud| cloud.apps.known());
         let apps = apps.map(|all| all.iter().map(|app| subject::app(&app.settings.short_name)).collect());
-        let instances = cloud.instances.known();
+        let instances = seen.provided.instances.known();
         let instances = instances.map(|all| all.iter().map(|instance| instance.hostname.clone()).collect());
         let parts: [Option<BTreeSet<String>>; 4] = [stack, layers, apps, instances];
         let told = |what: &str| parts[subject::part(what)].is_some();
@@ -134,7 +157,7 @@ fn keep(since: &mut BTreeMap<String, Timestamp>, key: &str, holds: bool, now: Ti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::{LayerSettings, OpsWorks, OwLayer, OwStack, Seen, StackSettings};
+    use crate::world::{LayerSettings, OpsWorks, OwLayer, OwStack, Provided, Rest, StackSettings};
 
     fn seen(layers: &[&str]) -> Observed {
         let layer = |short_name: &&str| OwLayer {
@@ -144,12 +167,14 @@ mod tests {
         };
         let stack = OwStack { id: "id".into(), ours: true, settings: StackSettings::default() };
         Observed {
-            opsworks: OpsWorks {
-                stack: Seen::Known(Some(stack)),
-                layers: Seen::Known(layers.iter().map(layer).collect()),
-                apps: Seen::Known(Vec::new()),
+            provided: Provided {
                 instances: Seen::Known(Vec::new()),
-                attached: Seen::Known(BTreeMap::new()),
+                rest: Rest::OpsWorks(OpsWorks {
+                    stack: Seen::Known(Some(stack)),
+                    layers: Seen::Known(layers.iter().map(layer).collect()),
+                    apps: Seen::Known(Vec::new()),
+                    attached: Seen::Known(BTreeMap::new()),
+                }),
             },
             stale: None,
             balancers: BTreeMap::new(),
@@ -196,14 +221,16 @@ mod tests {
         let mut facts = Facts::default();
         facts.note_gone(&seen(&["docker"]), at(0));
         let mut partly = seen(&[]);
-        partly.opsworks.apps = Seen::Unknown(Trouble { class: crate::world::Class::Transient, message: "none".into() });
+        let none = Trouble { class: Class::Transient, message: "none".into() };
+        partly.provided.opsworks_mut().unwrap().apps = Seen::Unknown(none);
         facts.note_gone(&partly, at(1));
         assert_eq!(facts.gone_since, BTreeMap::from([("layer docker".to_owned(), at(1))]));
     }
 
     #[test]
     fn an_intent_is_over_when_what_was_sent_is_there_and_no_old_read_can_miss_it() {
-        let facts = Facts { intents: BTreeMap::from([("create a".to_owned(), at(0))]), ..Facts::default() };
+        let sent = Intent { sent: at(0), token: None, resent: false };
+        let facts = Facts { intents: BTreeMap::from([("create a".to_owned(), sent)]), ..Facts::default() };
         let wanted = BTreeSet::from(["create a".to_owned()]);
         assert!(facts.intents_over(&BTreeSet::new(), at(29)).is_empty());
         assert_eq!(facts.intents_over(&BTreeSet::new(), at(30)), ["create a"]);
@@ -215,8 +242,8 @@ mod tests {
         let mut facts = Facts::default();
         facts.note_gone(&seen(&["docker"]), at(0));
         let mut blind = seen(&[]);
-        blind.opsworks.layers =
-            Seen::Unknown(Trouble { class: crate::world::Class::Transient, message: "no answer".into() });
+        let none = Trouble { class: Class::Transient, message: "no answer".into() };
+        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
         facts.note_gone(&blind, at(1));
         assert!(facts.gone_since.is_empty());
         assert!(facts.present.contains("layer docker"));

@@ -1,15 +1,18 @@
 //! Which instances there are, which of them stay, and how their engines are reached.
 
-use super::stack::seen_layer;
 use crate::{
     action::{Access, Node},
-    spec::{Desired, Layer, stack::AddressKind},
-    world::{Observed, OwInstance},
+    spec::{
+        Desired, Layer, Stack,
+        interpolate::engine_name,
+        stack::{AddressKind, Transport},
+    },
+    world::{Instance, Observed, OwLayer, Rest},
 };
 
-/// What an OpsWorks status means for Evenkeel.
+/// What a provider's word for an instance's state means for Evenkeel.
 ///
-/// Source: the `Status` values of `Instance` in the OpsWorks API reference.
+/// Sources: the `Status` values of `Instance` in the OpsWorks API reference; `InstanceState` in that of EC2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// On the way up.
@@ -27,9 +30,9 @@ pub enum Phase {
 /// The phase of an instance.
 pub fn phase(status: &str) -> Phase {
     match status {
-        "online" => Phase::Online,
+        "online" | "running" => Phase::Online,
         "stopped" => Phase::Stopped,
-        "stopping" | "shutting_down" | "terminating" | "terminated" => Phase::Stopping,
+        "stopping" | "shutting_down" | "shutting-down" | "terminating" | "terminated" => Phase::Stopping,
         "start_failed" | "setup_failed" | "stop_failed" | "connection_lost" => Phase::Troubled,
         _ => Phase::Starting,
     }
@@ -44,42 +47,45 @@ pub fn index_in(layer: &Layer, hostname: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
+/// The layer as OpsWorks tells it, if it can be told.
+pub fn seen_layer<'a>(layer: &Layer, seen: &'a Observed) -> Option<&'a OwLayer> {
+    let layers = seen.provided.opsworks()?.layers.known()?;
+    layers.iter().find(|found| found.settings.short_name == layer.short_name)
+}
+
+/// True when the layer is there, and Evenkeel's to work with.
+pub(super) fn is_managed(desired: &Desired, layer: &Layer, seen: &Observed) -> bool {
+    match &seen.provided.rest {
+        Rest::OpsWorks(_) => seen_layer(layer, seen).is_some_and(|found| found.ours || desired.stack.adopt),
+        // On EC2 a layer is a tag: whatever bears it is Evenkeel's.
+        Rest::Ec2(_) => true,
+    }
+}
+
+/// How the provider calls the layer in the instances that it tells of.
+fn layer_id<'a>(layer: &'a Layer, seen: &'a Observed) -> Option<&'a str> {
+    match &seen.provided.rest {
+        Rest::OpsWorks(_) => seen_layer(layer, seen).map(|found| found.id.as_str()),
+        Rest::Ec2(_) => Some(&layer.short_name),
+    }
+}
+
 /// The instances of a layer that are Evenkeel's, by their number; nothing while they cannot be seen.
-pub fn members<'a>(layer: &Layer, seen: &'a Observed) -> Vec<(u32, &'a OwInstance)> {
-    let (Some(found), Some(instances)) = (seen_layer(layer, seen), seen.opsworks.instances.known()) else {
+pub fn members<'a>(layer: &Layer, seen: &'a Observed) -> Vec<(u32, &'a Instance)> {
+    let (Some(id), Some(instances)) = (layer_id(layer, seen), seen.provided.instances.known()) else {
         return Vec::new();
     };
     let mut members: Vec<_> = instances
         .iter()
-        .filter(|instance| instance.layer_ids.contains(&found.id))
+        .filter(|instance| instance.layer_ids.iter().any(|found| found == id))
         .filter_map(|instance| Some((index_in(layer, &instance.hostname)?, instance)))
         .collect();
     members.sort_by_key(|(index, _)| *index);
     members
 }
 
-/// The numbers that stay: the lowest existing ones up to the count, then the lowest free ones.
-pub(super) fn kept(layer: &Layer, members: &[(u32, &OwInstance)]) -> Vec<u32> {
-    let count = layer.instances.count as usize;
-    let mut kept: Vec<u32> = members.iter().map(|(index, _)| *index).take(count).collect();
-    let mut next = 1;
-    while kept.len() < count {
-        if !kept.contains(&next) {
-            kept.push(next);
-        }
-        next += 1;
-    }
-    kept.sort_unstable();
-    kept
-}
-
-/// True when the instance is one too many.
-pub fn is_leaving(layer: &Layer, members: &[(u32, &OwInstance)], index: u32) -> bool {
-    !kept(layer, members).contains(&index)
-}
-
 /// The engine of an instance that should answer, if it is up and has an address.
-pub fn node(layer: &Layer, instance: &OwInstance) -> Option<Node> {
+pub fn node(stack: &Stack, layer: &Layer, instance: &Instance) -> Option<Node> {
     if phase(&instance.status) != Phase::Online {
         return None;
     }
@@ -87,11 +93,17 @@ pub fn node(layer: &Layer, instance: &OwInstance) -> Option<Node> {
         AddressKind::Private => instance.private_ip.as_ref()?,
         AddressKind::Public => instance.public_ip.as_ref()?,
     };
-    Some(Node {
-        hostname: instance.hostname.clone(),
-        endpoint: format!("{address}:{}", layer.docker.port),
-        access: Access::Tls { name: None },
-    })
+    let access = match &layer.docker.transport {
+        // One certificate serves all instances of a stack that Evenkeel boots itself; others have their own.
+        Transport::Tls { .. } if instance.launched.is_some() => Access::Tls { name: Some(engine_name(&stack.name)) },
+        Transport::Tls { .. } => Access::Tls { name: None },
+        Transport::Ssh { user } => Access::Ssh {
+            user: user.clone(),
+            key: stack.ssh_key_name.clone().unwrap_or_default(),
+            pin: instance.ec2_id.clone().unwrap_or_else(|| instance.id.clone()),
+        },
+    };
+    Some(Node { hostname: instance.hostname.clone(), endpoint: format!("{address}:{}", layer.docker.port), access })
 }
 
 /// Every engine of the stack that should answer.
@@ -100,17 +112,19 @@ pub fn nodes(desired: &Desired, seen: &Observed) -> Vec<Node> {
         .stack
         .layers
         .iter()
-        .flat_map(|layer| members(layer, seen).into_iter().filter_map(|(_, instance)| node(layer, instance)))
+        .flat_map(|layer| {
+            members(layer, seen).into_iter().filter_map(|(_, instance)| node(&desired.stack, layer, instance))
+        })
         .collect()
 }
 
 /// The balancers that an instance should serve, by name.
-pub fn balancers_of<'a>(desired: &'a Desired, seen: &Observed, instance: &OwInstance) -> Vec<&'a str> {
+pub fn balancers_of<'a>(desired: &'a Desired, seen: &Observed, instance: &Instance) -> Vec<&'a str> {
     desired
         .stack
         .layers
         .iter()
-        .filter(|layer| seen_layer(layer, seen).is_some_and(|found| instance.layer_ids.contains(&found.id)))
+        .filter(|layer| layer_id(layer, seen).is_some_and(|id| instance.layer_ids.iter().any(|found| found == id)))
         .flat_map(|layer| layer.load_balancers.iter().map(|balancer| balancer.name()))
         .collect()
 }
@@ -133,6 +147,8 @@ mod tests {
             ("stopped", Phase::Stopped),
             ("setup_failed", Phase::Troubled),
             ("connection_lost", Phase::Troubled),
+            ("running", Phase::Online),
+            ("shutting-down", Phase::Stopping),
         ] {
             assert_eq!(phase(status), expected, "{status}");
         }

@@ -2,6 +2,8 @@
 //!
 //! The forecast is played in it, and the planner's own tests drive it, with faults of their making.
 
+mod ec2;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +13,8 @@ use crate::{
     action::{Action, EngineAction, Run},
     spec::Desired,
     world::{
-        Balancer, ContainerSeen, Engine, Health, Observed, OwApp, OwInstance, OwLayer, OwStack, Seen, State, Target,
+        Balancer, ContainerSeen, Engine, Health, Instance, Observed, OwApp, OwLayer, OwStack, Rest, Seen, State,
+        Target, tag,
     },
 };
 
@@ -23,12 +26,14 @@ pub struct World {
     /// Its clock.
     pub now: Timestamp,
     made: usize,
+    no_layers: Vec<OwLayer>,
+    no_apps: Vec<OwApp>,
 }
 
 impl World {
     /// A world that is as it was seen.
     pub fn new(seen: Observed, now: Timestamp) -> World {
-        World { seen, now, made: 0 }
+        World { seen, now, made: 0, no_layers: Vec::new(), no_apps: Vec::new() }
     }
 
     fn id(&mut self, kind: &str) -> String {
@@ -42,13 +47,16 @@ impl World {
         match action.clone() {
             Action::CreateStack { settings } => {
                 let id = self.id("stack");
-                self.seen.opsworks.stack = Seen::Known(Some(OwStack { id, ours: true, settings }));
-                for_known(&mut self.seen.opsworks.layers, Vec::new);
-                for_known(&mut self.seen.opsworks.apps, Vec::new);
-                for_known(&mut self.seen.opsworks.instances, Vec::new);
+                if let Some(cloud) = self.seen.provided.opsworks_mut() {
+                    cloud.stack = Seen::Known(Some(OwStack { id, ours: true, settings }));
+                    for_known(&mut cloud.layers, Vec::new);
+                    for_known(&mut cloud.apps, Vec::new);
+                }
+                for_known(&mut self.seen.provided.instances, Vec::new);
             }
             Action::UpdateStack { settings, .. } => {
-                if let Some(Some(stack)) = self.seen.opsworks.stack.known_mut() {
+                let stack = self.seen.provided.opsworks_mut().and_then(|cloud| cloud.stack.known_mut());
+                if let Some(Some(stack)) = stack {
                     stack.settings = settings;
                     stack.ours = true;
                 }
@@ -78,7 +86,7 @@ impl World {
             Action::CreateInstance { hostname, .. } if self.instances().iter().any(|i| i.hostname == hostname) => {}
             Action::CreateInstance { layer_id, hostname, instance_type, .. } => {
                 let id = self.id("instance");
-                self.instances().push(OwInstance {
+                self.instances().push(Instance {
                     id,
                     ec2_id: None,
                     hostname,
@@ -87,18 +95,54 @@ impl World {
                     status: "stopped".into(),
                     private_ip: None,
                     public_ip: None,
+                    launched: None,
                 });
+            }
+            Action::LaunchInstance { launch } => self.launch(*launch),
+            Action::TerminateInstance { id, .. } => self.set_status(&id, "shutting-down"),
+            Action::TagInstance { id, tags, .. } => {
+                if let Some(launched) = self.launched(&id) {
+                    launched.ready |= tags.contains_key(tag::READY);
+                }
+            }
+            Action::SetSecurityGroups { id, groups, .. } => {
+                if let Some(launched) = self.launched(&id) {
+                    launched.security_group_ids = groups;
+                }
+            }
+            Action::TagVolume { id, tags, .. } => {
+                if let Some(volume) = self.volume(&id) {
+                    volume.hostname = tags.get(tag::HOSTNAME).cloned().or(volume.hostname.take());
+                    volume.mount_point = tags.get(tag::MOUNT_POINT).cloned().or(volume.mount_point.take());
+                }
+            }
+            Action::AttachVolume { id, instance_id, device, .. } => {
+                if let Some(volume) = self.volume(&id) {
+                    volume.state = "in-use".into();
+                    volume.attached_to = Some(instance_id.clone());
+                }
+                if let Some(launched) = self.launched(&instance_id) {
+                    launched.devices.insert(device, id);
+                }
+            }
+            Action::ModifyVolume { id, volume: declared, .. } => {
+                if let Some(volume) = self.volume(&id) {
+                    volume.size_gib = declared.size_gib;
+                    volume.volume_type = declared.volume_type;
+                    volume.iops = declared.iops.or(volume.iops);
+                    volume.throughput = declared.throughput.or(volume.throughput);
+                }
             }
             Action::StartInstance { id, .. } => self.set_status(&id, "requested"),
             Action::StopInstance { id, .. } => self.set_status(&id, "stopping"),
             Action::DeleteInstance { id, .. } => self.instances().retain(|instance| instance.id != id),
             Action::AttachBalancer { layer_id, balancer, .. } => {
-                if let Some(attached) = self.seen.opsworks.attached.known_mut() {
+                if let Some(attached) = self.attached() {
                     attached.insert(layer_id, balancer);
                 }
             }
             Action::DetachBalancer { layer_id, .. } => {
-                if let Some(attached) = self.seen.opsworks.attached.known_mut() {
+                if let Some(attached) = self.attached() {
                     attached.remove(&layer_id);
                 }
             }
@@ -147,7 +191,7 @@ impl World {
         for instance in self.instances().iter_mut() {
             match fleet::phase(&instance.status) {
                 fleet::Phase::Starting => {
-                    instance.status = "online".into();
+                    instance.status = if instance.launched.is_some() { "running" } else { "online" }.into();
                     instance.ec2_id.get_or_insert_with(|| format!("i-new-{}", instance.hostname));
                     instance.private_ip.get_or_insert_with(|| fresh.clone());
                     instance.public_ip.get_or_insert_with(|| fresh.clone());
@@ -155,12 +199,14 @@ impl World {
                     changed = true;
                 }
                 fleet::Phase::Stopping => {
-                    instance.status = "stopped".into();
+                    let gone = instance.status == "shutting-down";
+                    instance.status = if gone { "terminated" } else { "stopped" }.into();
                     changed = true;
                 }
                 _ => {}
             }
         }
+        changed |= self.bury();
         // An engine is looked at as soon as its instance is online.
         for node in fleet::nodes(desired, &self.seen) {
             if let std::collections::btree_map::Entry::Vacant(e) = self.seen.engines.entry(node.hostname) {
@@ -197,16 +243,28 @@ impl World {
         changed
     }
 
+    /// OpsWorks' layers; an action on them is planned for OpsWorks alone.
     fn layers(&mut self) -> &mut Vec<OwLayer> {
-        for_known(&mut self.seen.opsworks.layers, Vec::new)
+        match &mut self.seen.provided.rest {
+            Rest::OpsWorks(cloud) => for_known(&mut cloud.layers, Vec::new),
+            Rest::Ec2(_) => &mut self.no_layers,
+        }
     }
 
+    /// OpsWorks' apps, likewise.
     fn apps(&mut self) -> &mut Vec<OwApp> {
-        for_known(&mut self.seen.opsworks.apps, Vec::new)
+        match &mut self.seen.provided.rest {
+            Rest::OpsWorks(cloud) => for_known(&mut cloud.apps, Vec::new),
+            Rest::Ec2(_) => &mut self.no_apps,
+        }
     }
 
-    fn instances(&mut self) -> &mut Vec<OwInstance> {
-        for_known(&mut self.seen.opsworks.instances, Vec::new)
+    fn attached(&mut self) -> Option<&mut std::collections::BTreeMap<String, String>> {
+        self.seen.provided.opsworks_mut()?.attached.known_mut()
+    }
+
+    fn instances(&mut self) -> &mut Vec<Instance> {
+        for_known(&mut self.seen.provided.instances, Vec::new)
     }
 
     fn set_status(&mut self, id: &str, status: &str) {

@@ -8,18 +8,20 @@
 pub mod collect;
 pub mod container;
 mod drain;
+pub mod ec2;
 pub mod facts;
 pub mod fleet;
 pub mod forecast;
 pub mod imagine;
-mod instances;
+pub mod intent;
+pub mod lineup;
 pub mod node;
+pub mod opsworks;
 mod permit;
 pub mod releases;
 pub mod render;
 pub mod rollout;
 pub mod slot;
-pub mod stack;
 mod standing;
 mod subject;
 pub mod traffic;
@@ -31,12 +33,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use facts::{Facts, Failure};
+pub use intent::Intent;
 
 use crate::{
     action::{Action, EngineAction},
     spec::Desired,
     status::{Condition, Hold, Kind},
-    world::{Class, Observed, Trouble},
+    world::{Class, Observed, Rest, Trouble},
 };
 
 /// How long after a create was sent an absent thing may still appear.
@@ -93,7 +96,9 @@ impl Plan {
     /// Plans an action, unless it failed a moment ago or may already be on its way.
     fn attempt(&mut self, subject: &str, action: Action, facts: &Facts, now: Timestamp) {
         let key = action.key();
+        let intent = action.intent();
         self.wanted.insert(key.clone());
+        self.wanted.extend(intent.clone());
         if let Some(failure) = facts.failures.get(&key) {
             self.condition(Kind::ActionFailed, subject, failure_message(&key, failure));
             if failure.retry_at > now {
@@ -103,10 +108,12 @@ impl Plan {
                 return;
             }
         }
-        if let Some(sent) = facts.intents.get(&key) {
-            let until = *sent + INTENT_GRACE;
+        if let Some(before) = intent.and_then(|intent| facts.intents.get(&intent))
+            && before.token.as_deref() == action.token()
+        {
+            let until = before.sent + INTENT_GRACE;
             if until > now {
-                let on = format!("the outcome of “{key}”, which was sent at {}", sent.strftime("%H:%M:%S"));
+                let on = format!("the outcome of “{key}”, which was sent at {}", before.sent.strftime("%H:%M:%S"));
                 self.hold(subject, on, Some(until));
                 return;
             }
@@ -141,8 +148,10 @@ fn look_after_engines_only(plan: &mut Plan, trouble: &Trouble) {
 /// The decision. See the module.
 pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
-    stack::plan(&mut plan, desired, seen, facts, now);
-    instances::plan(&mut plan, desired, seen, facts, now);
+    match &seen.provided.rest {
+        Rest::OpsWorks(cloud) => opsworks::plan(&mut plan, desired, cloud, seen, facts, now),
+        Rest::Ec2(cloud) => ec2::plan(&mut plan, desired, cloud, seen, facts, now),
+    }
     for layer in &desired.stack.layers {
         rollout::plan(&mut plan, desired, layer, seen, facts, now);
     }

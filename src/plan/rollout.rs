@@ -8,12 +8,12 @@ use super::{
     Facts, Plan,
     collect::leftovers,
     fleet,
+    lineup::lineup,
     node::{Need, Scene, guarded, looks},
     permit::Permit,
     releases::Releases,
     render::Place,
     slot::{Slot, slots},
-    stack::seen_layer,
     standing::{Standing, standing},
     traffic,
     view::{Desk, View, careful},
@@ -21,24 +21,18 @@ use super::{
 use crate::{
     action::{Action, EngineAction},
     spec::{Desired, Layer},
-    world::{Engine, Observed, OwInstance, Seen},
+    world::{Engine, Instance, Observed, Seen},
 };
 
 pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Observed, facts: &Facts, now: Timestamp) {
-    let Some(found) = seen_layer(layer, seen) else { return };
-    if !found.ours && !desired.stack.adopt {
+    if !fleet::is_managed(desired, layer, seen) {
         return;
     }
     let slots = slots(desired, layer);
     if slots.is_empty() {
         return;
     }
-    let members = fleet::members(layer, seen);
-    let staying: Vec<&OwInstance> = members
-        .iter()
-        .filter(|(index, _)| !fleet::is_leaving(layer, &members, *index))
-        .map(|(_, instance)| *instance)
-        .collect();
+    let staying = lineup(desired, layer, seen).staying;
     for balancer in &layer.load_balancers {
         if let Some(Seen::Unknown(trouble)) = seen.balancers.get(balancer.name()) {
             plan.unobservable(&format!("load balancer {}", balancer.name()), trouble);
@@ -83,7 +77,7 @@ fn wait_for_failed_pulls(views: &mut [View<'_>], facts: &Facts) {
 
 /// Finds the leftovers, which takes knowing how far every instance is.
 fn sweep(desired: &Desired, layer: &Layer, views: &mut [View<'_>]) {
-    let all_seen = views.len() == layer.instances.count as usize
+    let all_seen = views.len() >= layer.instances.count as usize
         && views
             .iter()
             .all(|view| view.engine.is_some() && matches!(view.standing, Standing::InService | Standing::NoBalancers));
@@ -107,7 +101,7 @@ impl<'a> Desk<'a> {
         plan: &mut Plan,
         desired: &'a Desired,
         slots: &'a [Slot<'a>],
-        staying: &[&'a OwInstance],
+        staying: &[&'a Instance],
     ) -> Vec<View<'a>> {
         let engines: Vec<(&str, &Engine)> = staying
             .iter()
@@ -118,7 +112,7 @@ impl<'a> Desk<'a> {
         let serving = traffic::serving(slots);
         let mut views = Vec::new();
         for instance in staying {
-            let node = fleet::node(self.layer, instance);
+            let node = fleet::node(&desired.stack, self.layer, instance);
             let engine = match (&node, self.seen.engines.get(&instance.hostname)) {
                 (Some(_), Some(Seen::Known(engine))) => Some(engine),
                 (Some(_), Some(Seen::Unknown(trouble))) => {

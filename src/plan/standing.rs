@@ -2,7 +2,7 @@
 
 use crate::{
     spec::Layer,
-    world::{Observed, OwInstance, Seen, Target},
+    world::{Instance, Observed, Seen, Target},
 };
 
 /// Where an instance stands with all its balancers.
@@ -23,7 +23,7 @@ pub(super) enum Standing {
 }
 
 /// Asks every balancer of the layer about one instance.
-pub(super) fn standing(layer: &Layer, instance: &OwInstance, seen: &Observed) -> Standing {
+pub(super) fn standing(layer: &Layer, instance: &Instance, seen: &Observed) -> Standing {
     if layer.load_balancers.is_empty() {
         return Standing::NoBalancers;
     }

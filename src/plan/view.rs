@@ -12,12 +12,12 @@ use super::{
 use crate::{
     action::Node,
     spec::{Layer, Rollout},
-    world::{Engine, Observed, OwInstance, Target},
+    world::{Engine, Instance, Observed, Target},
 };
 
 /// One instance of the layer, as the rollout sees it.
 pub(super) struct View<'a> {
-    pub(super) instance: &'a OwInstance,
+    pub(super) instance: &'a Instance,
     pub(super) node: Option<Node>,
     pub(super) engine: Option<&'a Engine>,
     pub(super) looks: Vec<Look<'a>>,

@@ -4,6 +4,7 @@
 //! against each other. Neither reads a file or knows a clock.
 
 pub mod app;
+pub mod balancer;
 pub mod container;
 pub mod decode;
 pub mod health;

@@ -1,6 +1,10 @@
 //! A stack: its AWS side.
 
+use std::time::Duration;
+
 use serde::Serialize;
+
+pub use super::balancer::{LoadBalancer, OwnedBalancer};
 
 /// `kind: Stack`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -11,13 +15,15 @@ pub struct Stack {
     pub provider: Provider,
     /// The AWS region, `eu-west-1`.
     pub region: String,
+    /// The role that the controller assumes for everything it does for this stack; left out, its own identity.
+    pub assume_role: Option<AssumeRole>,
     /// The role that OpsWorks itself assumes.
     pub service_role_arn: Option<String>,
     /// The instance profile that instances get unless told otherwise.
     pub instance_profile_arn: Option<String>,
     /// The VPC; left out, the account's default.
     pub vpc_id: Option<String>,
-    /// Subnets; OpsWorks takes the first as the stack's default.
+    /// Subnets; OpsWorks takes the first as the stack's default, on EC2 instances are spread over their zones.
     pub subnet_ids: Vec<String>,
     /// `ebs` or `instance-store`.
     pub root_device_type: Option<String>,
@@ -25,6 +31,10 @@ pub struct Stack {
     pub ssh_key_name: Option<String>,
     /// Custom Chef cookbooks (OpsWorks).
     pub cookbooks: Option<Cookbooks>,
+    /// How long an instance may be out of reach before it is replaced (EC2). Default 5 minutes, as OpsWorks took.
+    pub heal_after: Duration,
+    /// What becomes of the EBS volumes of an instance that leaves (EC2). Default retain.
+    pub deletion_policy: DeletionPolicy,
     /// True: observe and report, mutate nothing.
     pub suspend: bool,
     /// Take over things of the same name that do not bear Evenkeel's mark.
@@ -39,6 +49,27 @@ pub struct Stack {
 pub enum Provider {
     /// AWS OpsWorks Stacks.
     Opsworks,
+    /// EC2 itself.
+    Ec2,
+}
+
+/// A role in another account, or a narrower one in the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssumeRole {
+    /// `arn:aws:iam::123456789012:role/evenkeel`
+    pub arn: String,
+    /// What the role's trust policy asks for, so that nobody else's controller is let in.
+    pub external_id: Option<String>,
+}
+
+/// What becomes of the volumes of an instance that leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum DeletionPolicy {
+    /// They stay.
+    Retain,
+    /// EC2 deletes them with the instance.
+    Delete,
 }
 
 /// Where the custom cookbooks come from.
@@ -67,8 +98,18 @@ pub struct Layer {
     pub instances: Instances,
     /// EBS volumes that every instance of the layer gets.
     pub volumes: Vec<EbsVolume>,
+    /// The root volume; left out, as the image has it (EC2).
+    pub root_volume: Option<RootVolume>,
+    /// The image, `ami-…` or `resolve:ssm:NAME` (EC2).
+    pub image: Option<String>,
+    /// The subnets of this layer (EC2).
+    pub subnet_ids: Vec<String>,
+    /// What happens to instances that were launched otherwise than is declared now (EC2).
+    pub update: Update,
     /// The load balancers that every instance of the layer serves.
     pub load_balancers: Vec<LoadBalancer>,
+    /// Those among them that Evenkeel makes and keeps (EC2).
+    pub owned_balancers: Vec<OwnedBalancer>,
     /// Security groups on top of the provider's own.
     pub security_group_ids: Vec<String>,
     /// How the controller reaches the Docker engines.
@@ -109,34 +150,66 @@ pub struct EbsVolume {
     pub volume_type: String,
     /// Provisioned IOPS, for the types that have them.
     pub iops: Option<u32>,
-    /// Encrypted at rest.
+    /// MiB/s, for gp3.
+    pub throughput: Option<u32>,
+    /// Encrypted at rest; left out, EC2 encrypts and OpsWorks does as it likes.
     pub encrypted: Option<bool>,
+    /// A replaced instance takes over its predecessor's volume (EC2).
+    pub reuse: bool,
 }
 
-/// A load balancer that exists already and is only joined.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// The root volume of an EC2 instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum LoadBalancer {
-    /// A classic ELB, by name.
-    Classic(String),
+pub struct RootVolume {
+    /// Size in GiB.
+    pub size_gib: u32,
+    /// `gp2`, `gp3`, …
+    #[serde(rename = "type")]
+    pub volume_type: String,
 }
 
-impl LoadBalancer {
-    /// The name it goes by.
-    pub fn name(&self) -> &str {
-        match self {
-            LoadBalancer::Classic(name) => name,
-        }
-    }
+/// What happens to instances that were launched otherwise than is declared now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Update {
+    /// They stay until somebody terminates them; a condition says what differs.
+    Manual,
+    /// One at a time: a new one up and in service, then an old one drained and terminated.
+    Replace,
 }
 
 /// How engines are reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DockerAccess {
-    /// The TCP port of the engine's TLS listener.
+    /// How.
+    pub transport: Transport,
+    /// The TCP port of the engine's TLS listener, or of sshd.
     pub port: u16,
     /// Which of an instance's addresses to use.
     pub address: AddressKind,
+    /// Docker's log files are rotated at this size (EC2).
+    pub log_max_size: String,
+    /// So many log files are kept for each container (EC2).
+    pub log_max_files: u32,
+}
+
+/// The way to an engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Transport {
+    /// Mutual TLS.
+    Tls {
+        /// The SSM parameter that holds the engines' certificate and key (EC2).
+        parameter: Option<String>,
+        /// Another endpoint of SSM than the region's, as instances see it (EC2).
+        ssm_endpoint: Option<String>,
+    },
+    /// SSH, and the engine's own socket forwarded.
+    Ssh {
+        /// The user to log in as.
+        user: String,
+    },
 }
 
 /// An instance has two addresses; the controller in the same VPC uses the private one.

@@ -7,17 +7,20 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 
-use crate::status::{Event, StackStatus};
+use crate::{
+    plan::Intent,
+    status::{Event, StackStatus},
+};
 
 /// Events kept per store; older ones are dropped.
 const EVENTS_KEPT: i64 = 10_000;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS intents (
-        stack TEXT NOT NULL, action TEXT NOT NULL, sent TEXT NOT NULL, PRIMARY KEY (stack, action)
+        stack TEXT NOT NULL, action TEXT NOT NULL, sent TEXT NOT NULL, token TEXT, resent INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (stack, action)
     ) STRICT;
     CREATE TABLE IF NOT EXISTS status (stack TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS events (
@@ -41,6 +44,18 @@ pub struct StoreError {
     source: rusqlite::Error,
 }
 
+/// What an earlier version lacked.
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    let has = |column: &str| connection.prepare(&format!("SELECT {column} FROM intents")).is_ok();
+    if !has("token") {
+        connection.execute_batch(
+            "ALTER TABLE intents ADD COLUMN token TEXT;
+             ALTER TABLE intents ADD COLUMN resent INTEGER NOT NULL DEFAULT 0;",
+        )?;
+    }
+    Ok(())
+}
+
 impl Store {
     /// Opens `evenkeel.db` in a directory, making it where it is missing.
     ///
@@ -55,6 +70,7 @@ impl Store {
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.execute_batch(SCHEMA)?;
+            migrate(&connection)?;
             Ok(connection)
         };
         match open() {
@@ -97,11 +113,11 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be written; then the create must not be sent.
-    pub fn record_intent(&self, stack: &str, action: &str, sent: Timestamp) -> Result<(), StoreError> {
+    pub fn record_intent(&self, stack: &str, action: &str, intent: &Intent) -> Result<(), StoreError> {
         self.with("write", |c| {
             c.execute(
-                "INSERT OR REPLACE INTO intents (stack, action, sent) VALUES (?1, ?2, ?3)",
-                params![stack, action, sent.to_string()],
+                "INSERT OR REPLACE INTO intents (stack, action, sent, token, resent) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![stack, action, intent.sent.to_string(), intent.token, intent.resent],
             )?;
             Ok(())
         })
@@ -118,19 +134,21 @@ impl Store {
         })
     }
 
-    /// The intents of a stack: action key → when it was sent.
+    /// The intents of a stack, by their keys.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn intents(&self, stack: &str) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+    pub fn intents(&self, stack: &str) -> Result<BTreeMap<String, Intent>, StoreError> {
         self.with("read", |c| {
-            let mut rows = c.prepare("SELECT action, sent FROM intents WHERE stack = ?1")?;
-            let found = rows.query_map([stack], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let mut rows = c.prepare("SELECT action, sent, token, resent FROM intents WHERE stack = ?1")?;
+            let found = rows.query_map([stack], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+            })?;
             let mut intents = BTreeMap::new();
             for row in found {
-                let (action, sent) = row?;
+                let (action, sent, token, resent) = row?;
                 if let Ok(sent) = sent.parse() {
-                    intents.insert(action, sent);
+                    intents.insert(action, Intent { sent, token, resent });
                 }
             }
             Ok(intents)
@@ -217,6 +235,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn store() -> (tempfile::TempDir, Store) {
@@ -228,14 +248,31 @@ mod tests {
     #[test]
     fn an_intent_survives_the_process_that_recorded_it() {
         let (directory, store) = store();
-        let sent: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        store.record_intent("shop", "create stack shop", sent).unwrap();
+        let sent = Intent { sent: "2026-01-01T00:00:00Z".parse().unwrap(), token: Some("t".into()), resent: true };
+        store.record_intent("shop", "create stack shop", &sent).unwrap();
         drop(store);
         let again = Store::open(directory.path()).unwrap();
         assert_eq!(again.intents("shop").unwrap(), BTreeMap::from([("create stack shop".to_owned(), sent)]));
         assert!(again.intents("other").unwrap().is_empty());
         again.drop_intent("shop", "create stack shop").unwrap();
         assert!(again.intents("shop").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_store_of_an_earlier_version_is_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = Connection::open(directory.path().join("evenkeel.db")).unwrap();
+        old.execute_batch(
+            "CREATE TABLE intents (stack TEXT NOT NULL, action TEXT NOT NULL, sent TEXT NOT NULL,
+                PRIMARY KEY (stack, action)) STRICT;
+             INSERT INTO intents VALUES ('shop', 'create stack shop', '2026-01-01T00:00:00Z');",
+        )
+        .unwrap();
+        drop(old);
+        let intents = Store::open(directory.path()).unwrap().intents("shop").unwrap();
+        let sent = "2026-01-01T00:00:00Z".parse().unwrap();
+        let kept = Intent { sent, token: None, resent: false };
+        assert_eq!(intents, BTreeMap::from([("create stack shop".to_owned(), kept)]));
     }
 
     #[test]

@@ -93,10 +93,13 @@ impl Defect {
                 all.values_mut().filter(|t| **t == Target::Draining).for_each(|t| *t = Target::InService);
             }),
             Defect::AbsenceFromFailedRead => {
-                let cloud = &mut seen.opsworks;
-                if seen.stale.take().is_some() {
+                let stale = seen.stale.take().is_some();
+                if stale || seen.provided.instances.known().is_none() {
+                    seen.provided.instances = Seen::Known(Vec::new());
+                }
+                let cloud = seen.provided.opsworks_mut().expect("OpsWorks");
+                if stale {
                     cloud.apps = Seen::Known(Vec::new());
-                    cloud.instances = Seen::Known(Vec::new());
                 }
                 if cloud.stack.known().is_none() {
                     cloud.stack = Seen::Known(None);
@@ -106,9 +109,6 @@ impl Defect {
                 }
                 if cloud.apps.known().is_none() {
                     cloud.apps = Seen::Known(Vec::new());
-                }
-                if cloud.instances.known().is_none() {
-                    cloud.instances = Seen::Known(Vec::new());
                 }
             }
             Defect::BudgetIgnored => {
@@ -181,7 +181,7 @@ impl Defect {
             }
             Defect::TimeoutUnrecorded => plan.conditions.retain(|condition| condition.kind != Kind::DrainTimedOut),
             Defect::EmptyDeletes if sim.desired.apps.is_empty() => {
-                for app in seen.opsworks.apps.known().into_iter().flatten() {
+                for app in seen.provided.opsworks().expect("OpsWorks").apps.known().into_iter().flatten() {
                     let (id, name) = (app.id.clone(), app.settings.name.clone());
                     plan.actions.push(Action::DeleteApp { id, name });
                 }

@@ -7,11 +7,10 @@ use std::{
 
 use evenkeel::{
     action::{Action, EngineAction, Lane},
-    plan::{Facts, Failure, Plan, plan},
+    plan::{Facts, Failure, Intent, Plan, plan},
     spec::Desired,
-    world::{Class, Observed, OpsWorks, Seen, Trouble},
+    world::{Class, Observed, OpsWorks, Provided, Seen, Trouble},
 };
-use jiff::Timestamp;
 
 use crate::{
     defect::Defect,
@@ -20,6 +19,10 @@ use crate::{
     trial,
     watch::Watch,
 };
+
+fn opsworks(seen: &mut Observed) -> &mut OpsWorks {
+    seen.provided.opsworks_mut().expect("OpsWorks")
+}
 
 /// How an action that was begun will end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub struct Sim {
     pub real: Real,
     pub facts: Facts,
     /// On record: a crash does not lose them.
-    pub intents: BTreeMap<String, Timestamp>,
+    pub intents: BTreeMap<String, Intent>,
     running: BTreeMap<Lane, Running>,
     /// Sent by a controller that is no more.
     orphans: Vec<(Ms, Action)>,
@@ -77,7 +80,7 @@ pub struct Sim {
     /// One in so many actions does not end well; 0: all do.
     pub trouble: u64,
     pub down_until: Ms,
-    last_cloud: Option<OpsWorks>,
+    last_cloud: Option<Provided>,
     revision: u32,
     pub poll: Ms,
 }
@@ -231,8 +234,10 @@ impl Sim {
             }
             Err(trouble) => {
                 self.say(format!("  {:?}: {key}: {}", trouble.class, trouble.message));
-                if action.needs_intent() && matches!(trouble.class, Class::Terminal | Class::Throttled) {
-                    self.intents.remove(&key);
+                if let Some(intent) = action.intent()
+                    && self.intents.get(&intent).is_some_and(|sent| !sent.outlives(trouble.class))
+                {
+                    self.intents.remove(&intent);
                 }
                 let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
                 let backoff = Duration::from_millis(500 << times.min(7));
@@ -258,26 +263,26 @@ impl Sim {
         let trouble = || refuse(class, "no answer");
         for part in &self.haze.blind {
             match part.as_str() {
-                "stack" => seen.opsworks.stack = Seen::Unknown(trouble()),
-                "layers" => seen.opsworks.layers = Seen::Unknown(trouble()),
-                "instances" => seen.opsworks.instances = Seen::Unknown(trouble()),
-                "apps" => seen.opsworks.apps = Seen::Unknown(trouble()),
-                "attached" => seen.opsworks.attached = Seen::Unknown(trouble()),
+                "stack" => opsworks(&mut seen).stack = Seen::Unknown(trouble()),
+                "layers" => opsworks(&mut seen).layers = Seen::Unknown(trouble()),
+                "instances" => seen.provided.instances = Seen::Unknown(trouble()),
+                "apps" => opsworks(&mut seen).apps = Seen::Unknown(trouble()),
+                "attached" => opsworks(&mut seen).attached = Seen::Unknown(trouble()),
                 _ => seen.balancers.values_mut().for_each(|b| *b = Seen::Unknown(trouble())),
             }
         }
         if let Some(what) = self.haze.flicker.take() {
-            if let Some(instances) = seen.opsworks.instances.known_mut() {
+            if let Some(instances) = seen.provided.instances.known_mut() {
                 instances.retain(|i| i.hostname != what);
             }
             for balancer in seen.balancers.values_mut().filter_map(Seen::known_mut) {
                 balancer.targets.retain(|id, _| *id != what);
             }
             match what.as_str() {
-                "layer" => seen.opsworks.layers.known_mut().into_iter().for_each(Vec::clear),
-                "app" => seen.opsworks.apps.known_mut().into_iter().for_each(Vec::clear),
+                "layer" => opsworks(&mut seen).layers.known_mut().into_iter().for_each(Vec::clear),
+                "app" => opsworks(&mut seen).apps.known_mut().into_iter().for_each(Vec::clear),
                 "stack" => {
-                    if let Some(stack) = seen.opsworks.stack.known_mut() {
+                    if let Some(stack) = opsworks(&mut seen).stack.known_mut() {
                         *stack = None;
                     }
                 }
@@ -285,16 +290,11 @@ impl Sim {
             }
         }
         // As `observe.rs` does: what AWS does not answer is told as it was, but not when it is refused.
-        let cloud = &seen.opsworks;
-        let answered = cloud.stack.known().is_some()
-            && cloud.layers.known().is_some()
-            && cloud.apps.known().is_some()
-            && cloud.instances.known().is_some()
-            && cloud.attached.known().is_some();
+        let answered = seen.provided.unanswered().is_none();
         match &self.last_cloud {
-            _ if answered => self.last_cloud = Some(seen.opsworks.clone()),
+            _ if answered => self.last_cloud = Some(seen.provided.clone()),
             Some(before) if class != Class::Terminal => {
-                seen.opsworks = before.clone();
+                seen.provided = before.clone();
                 seen.stale = Some(trouble());
             }
             _ => {}
@@ -317,15 +317,9 @@ impl Sim {
         self.facts.busy = self.running.keys().cloned().collect();
         self.facts.intents = self.intents.clone();
         let mut plan = plan(&desired, &seen, &self.facts, now);
-        let cloud = &seen.opsworks;
-        let clear = cloud.stack.known().is_some()
-            && cloud.layers.known().is_some()
-            && cloud.apps.known().is_some()
-            && cloud.instances.known().is_some()
-            && seen.stale.is_none();
-        if clear {
+        if seen.provided.unanswered().is_none() && seen.stale.is_none() {
             self.facts.failures.retain(|key, _| plan.wanted.contains(key));
-            let under_way: BTreeSet<String> = self.running.values().map(|r| r.action.key()).collect();
+            let under_way: BTreeSet<String> = self.running.values().filter_map(|r| r.action.intent()).collect();
             for key in self.facts.intents_over(&plan.wanted, now) {
                 if !under_way.contains(&key) {
                     self.intents.remove(&key);
@@ -342,13 +336,20 @@ impl Sim {
         plan
     }
 
+    fn record(&mut self, action: &Action) {
+        if let Some(key) = action.intent() {
+            let sent = Intent::of(action, self.intents.get(&key), self.real.clock());
+            self.intents.insert(key, sent);
+        }
+    }
+
     fn begin(&mut self, action: &Action) {
         let lane = action.lane();
         if self.running.contains_key(&lane) {
             return;
         }
-        if action.needs_intent() && self.defect != Some(Defect::IntentsForgotten) {
-            self.intents.insert(action.key(), self.real.clock());
+        if self.defect != Some(Defect::IntentsForgotten) {
+            self.record(action);
         }
         self.begun += 1;
         self.say(action);
@@ -403,9 +404,7 @@ impl Sim {
         if let Err(trouble) = self.real.precondition(action) {
             return self.finished(action, Err(trouble));
         }
-        if action.needs_intent() {
-            self.intents.insert(action.key(), self.real.clock());
-        }
+        self.record(action);
         self.say(action);
         self.watch.before(&mut self.real, &self.desired, action);
         for _ in 0..times {

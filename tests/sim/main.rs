@@ -272,7 +272,7 @@ fn rollout(scene: Scene, at: Option<usize>, twice: bool) -> Result<(usize, Vec<S
             continue;
         };
         // OpsWorks refuses nothing that is sent twice in one breath: the intent is what keeps it from being sent.
-        let times = if at == Some(number) && twice && !action.needs_intent() { 2 } else { 1 };
+        let times = if at == Some(number) && twice && action.intent().is_none() { 2 } else { 1 };
         sim.at_once(&action, times);
         if at == Some(number) && !twice {
             sim.crash();

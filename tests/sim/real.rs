@@ -10,7 +10,8 @@ use evenkeel::{
     plan::{fleet, imagine::World},
     spec::Desired,
     world::{
-        Balancer, Class, ContainerSeen, Engine, Health, Observed, OpsWorks, OwInstance, Seen, State, Target, Trouble,
+        Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, OpsWorks, Provided, Seen, State, Target,
+        Trouble,
     },
 };
 use jiff::Timestamp;
@@ -68,7 +69,7 @@ pub struct Real {
     pub hung: BTreeMap<String, Ms>,
     /// Instances on which something was broken on purpose, until they serve again.
     pub excused: BTreeSet<String>,
-    past: VecDeque<(Ms, OpsWorks, BTreeMap<String, Seen<Balancer>>)>,
+    past: VecDeque<(Ms, Provided, BTreeMap<String, Seen<Balancer>>)>,
     /// Effective creates and deletes of AWS things.
     pub made: BTreeMap<String, u32>,
     pub lost: u64,
@@ -109,7 +110,7 @@ impl Real {
         let mut world = trial::Trial::new(crate::SHOP).world;
         for layer in &desired.stack.layers {
             for balancer in &layer.load_balancers {
-                let empty = Balancer { draining: Some(60), targets: BTreeMap::new() };
+                let empty = Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() };
                 world.seen.balancers.insert(balancer.name().to_owned(), Seen::Known(empty));
             }
         }
@@ -145,12 +146,16 @@ impl Real {
         self.violation.get_or_insert(what);
     }
 
-    pub fn instances(&self) -> &[OwInstance] {
-        self.world.seen.opsworks.instances.known().map_or(&[], Vec::as_slice)
+    fn opsworks(&self) -> &OpsWorks {
+        self.world.seen.provided.opsworks().expect("OpsWorks")
     }
 
-    fn instances_mut(&mut self) -> &mut Vec<OwInstance> {
-        self.world.seen.opsworks.instances.known_mut().expect("instances")
+    pub fn instances(&self) -> &[Instance] {
+        self.world.seen.provided.instances.known().map_or(&[], Vec::as_slice)
+    }
+
+    fn instances_mut(&mut self) -> &mut Vec<Instance> {
+        self.world.seen.provided.instances.known_mut().expect("instances")
     }
 
     pub fn host_of(&self, ec2_id: &str) -> Option<String> {
@@ -206,7 +211,7 @@ impl Real {
 
     /// Keeps what can be read from the past.
     pub fn remember(&mut self) {
-        let (cloud, balancers) = (&self.world.seen.opsworks, &self.world.seen.balancers);
+        let (cloud, balancers) = (&self.world.seen.provided, &self.world.seen.balancers);
         if self.past.back().is_none_or(|(_, c, b)| c != cloud || b != balancers) {
             self.past.push_back((self.now, cloud.clone(), balancers.clone()));
         }
@@ -218,9 +223,9 @@ impl Real {
     /// A look: cloud and balancers as they were so long ago.
     pub fn look(&self, desired: &Desired, cloud_lag: Ms, balancer_lag: Ms) -> Observed {
         let then = |lag: Ms| self.past.iter().rev().find(|(at, ..)| *at + lag <= self.now).or(self.past.front());
-        let opsworks = then(cloud_lag).map_or(&self.world.seen.opsworks, |(_, cloud, _)| cloud).clone();
+        let provided = then(cloud_lag).map_or(&self.world.seen.provided, |(_, cloud, _)| cloud).clone();
         let balancers = then(balancer_lag).map_or(&self.world.seen.balancers, |(_, _, balancers)| balancers).clone();
-        let mut seen = Observed { opsworks, stale: None, balancers, engines: BTreeMap::new() };
+        let mut seen = Observed { provided, stale: None, balancers, engines: BTreeMap::new() };
         for node in fleet::nodes(desired, &seen) {
             let online = self.instances().iter().any(|i| i.hostname == node.hostname && i.status == "online");
             let engine = match self.engine(&node.hostname) {
@@ -623,13 +628,13 @@ impl Real {
 
     fn count(&mut self, action: &Action) -> Result<(), Trouble> {
         let exists = match action {
-            Action::CreateStack { .. } => self.world.seen.opsworks.stack.known().is_some_and(Option::is_some),
+            Action::CreateStack { .. } => self.opsworks().stack.known().is_some_and(Option::is_some),
             Action::CreateLayer { settings, .. } => {
-                let layers = self.world.seen.opsworks.layers.known();
+                let layers = self.opsworks().layers.known();
                 layers.is_some_and(|all| all.iter().any(|l| l.settings.short_name == settings.short_name))
             }
             Action::CreateApp { settings, .. } => {
-                let apps = self.world.seen.opsworks.apps.known();
+                let apps = self.opsworks().apps.known();
                 apps.is_some_and(|all| all.iter().any(|a| a.settings.short_name == settings.short_name))
             }
             Action::CreateInstance { hostname, .. } => self.instances().iter().any(|i| i.hostname == *hostname),

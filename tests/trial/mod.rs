@@ -10,9 +10,14 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction, Lane},
     plan::{Facts, Failure, Plan, imagine::World, plan},
-    spec::{Desired, File, stack::LoadBalancer, validate},
+    spec::{
+        Desired, File,
+        stack::{LoadBalancer, Provider},
+        validate,
+    },
     world::{
-        Balancer, Class, ContainerSeen, Engine, Health, Observed, OpsWorks, OwInstance, Seen, State, Target, Trouble,
+        Balancer, Class, ContainerSeen, Ec2, Engine, Health, Image, Instance, Observed, OpsWorks, Provided, Rest, Seen,
+        State, Subnet, Target, Trouble,
     },
 };
 use jiff::Timestamp;
@@ -56,6 +61,35 @@ pub fn decode(revision: &str, text: &str) -> Desired {
     }
 }
 
+/// The provider has nothing of the stack; on EC2 its subnets and images are there.
+fn nothing(desired: &Desired) -> Rest {
+    match desired.stack.provider {
+        Provider::Opsworks => Rest::OpsWorks(OpsWorks {
+            stack: Seen::Known(None),
+            layers: Seen::Known(Vec::new()),
+            apps: Seen::Known(Vec::new()),
+            attached: Seen::Known(BTreeMap::new()),
+        }),
+        Provider::Ec2 => {
+            let layers = &desired.stack.layers;
+            let ids: BTreeSet<&String> = layers.iter().flat_map(|layer| &layer.subnet_ids).collect();
+            let subnet = |(id, zone): (&String, char)| {
+                (id.clone(), Subnet { zone: format!("zone-{zone}"), vpc_id: "vpc-1".into(), free: 200 })
+            };
+            let image = |image: &String| {
+                let id = if image.starts_with("ami-") { image.clone() } else { "ami-00000001".into() };
+                (image.clone(), Seen::Known(Image { id, root_device: "/dev/xvda".into() }))
+            };
+            Rest::Ec2(Ec2 {
+                volumes: Seen::Known(Vec::new()),
+                subnets: Seen::Known(ids.into_iter().zip('a'..).map(subnet).collect()),
+                images: layers.iter().filter_map(|layer| layer.image.as_ref()).map(image).collect(),
+                spent_tokens: BTreeSet::new(),
+            })
+        }
+    }
+}
+
 impl Trial {
     /// Nothing exists but the load balancers.
     pub fn new(manifest: &str) -> Trial {
@@ -65,17 +99,16 @@ impl Trial {
             .layers
             .iter()
             .flat_map(|layer| &layer.load_balancers)
-            .map(|b| (b.name().to_owned(), Seen::Known(Balancer { draining: Some(60), targets: BTreeMap::new() })))
+            .map(|b| {
+                (
+                    b.name().to_owned(),
+                    Seen::Known(Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() }),
+                )
+            })
             .collect();
         let seen = Observed {
             stale: None,
-            opsworks: OpsWorks {
-                stack: Seen::Known(None),
-                layers: Seen::Known(Vec::new()),
-                apps: Seen::Known(Vec::new()),
-                instances: Seen::Known(Vec::new()),
-                attached: Seen::Known(BTreeMap::new()),
-            },
+            provided: Provided { instances: Seen::Known(Vec::new()), rest: nothing(&desired) },
             balancers,
             engines: BTreeMap::new(),
         };
@@ -110,7 +143,7 @@ impl Trial {
     /// One more balancer for every layer: OpsWorks itself attaches one only, so a manifest cannot say it yet.
     pub fn joined(&mut self, name: &str) {
         self.joined.push(name.to_owned());
-        let balancer = Balancer { draining: Some(60), targets: BTreeMap::new() };
+        let balancer = Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() };
         self.world.seen.balancers.insert(name.to_owned(), Seen::Known(balancer));
         self.join();
     }
@@ -278,8 +311,8 @@ impl Trial {
         self.engine(hostname).containers.get_mut(name).unwrap_or_else(|| panic!("no container {at}"))
     }
 
-    pub fn instance(&mut self, hostname: &str) -> &mut OwInstance {
-        let instances = self.world.seen.opsworks.instances.known_mut().expect("instances");
+    pub fn instance(&mut self, hostname: &str) -> &mut Instance {
+        let instances = self.world.seen.provided.instances.known_mut().expect("instances");
         instances.iter_mut().find(|instance| instance.hostname == hostname).expect("an instance")
     }
 

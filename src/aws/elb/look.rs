@@ -103,7 +103,8 @@ async fn details(
             None => door.forget(&ec2_id),
         }
     }
-    Ok(Balancer { draining, targets })
+    // Any instance can be registered whose subnet the balancer reaches; no single VPC must be told.
+    Ok(Balancer { draining, vpc_id: described.vpc_id.clone().filter(|id| !id.is_empty()), targets })
 }
 
 async fn draining(api: &Api<'_>, name: &str) -> Result<Option<u32>, Trouble> {

@@ -37,9 +37,7 @@ pub(super) async fn apply(api: &Api<'_>, action: &Action) -> Result<(), Trouble>
         Action::DeleteInstance { id, hostname } => delete_instance(api, id, hostname).await,
         Action::AttachBalancer { layer_id, layer, balancer } => attach(api, layer_id, layer, balancer).await,
         Action::DetachBalancer { layer_id, layer, balancer } => detach(api, layer_id, layer, balancer).await,
-        Action::Register { .. } | Action::Deregister { .. } | Action::Engine { .. } => {
-            Err(Trouble { class: Class::Terminal, message: format!("{action}: not an action of OpsWorks") })
-        }
+        _ => Err(Trouble { class: Class::Terminal, message: format!("{action}: not an action of OpsWorks") }),
     }
 }
 

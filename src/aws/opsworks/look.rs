@@ -9,23 +9,27 @@ use super::{
     mark,
     seen::{self, Lacking},
 };
-use crate::world::{Class, OpsWorks, OwStack, Seen, Trouble};
+use crate::world::{Class, OpsWorks, OwStack, Provided, Rest, Seen, Trouble};
 
-pub(super) async fn look(api: &Api<'_>) -> OpsWorks {
+pub(super) async fn look(api: &Api<'_>) -> Provided {
     match find(api).await {
-        Err(trouble) => OpsWorks {
-            stack: Seen::Unknown(trouble.clone()),
-            layers: Seen::Unknown(trouble.clone()),
-            apps: Seen::Unknown(trouble.clone()),
-            instances: Seen::Unknown(trouble.clone()),
-            attached: Seen::Unknown(trouble),
+        Err(trouble) => Provided {
+            rest: Rest::OpsWorks(OpsWorks {
+                stack: Seen::Unknown(trouble.clone()),
+                layers: Seen::Unknown(trouble.clone()),
+                apps: Seen::Unknown(trouble.clone()),
+                attached: Seen::Unknown(trouble.clone()),
+            }),
+            instances: Seen::Unknown(trouble),
         },
-        Ok(None) => OpsWorks {
-            stack: Seen::Known(None),
-            layers: Seen::Known(Vec::new()),
-            apps: Seen::Known(Vec::new()),
+        Ok(None) => Provided {
+            rest: Rest::OpsWorks(OpsWorks {
+                stack: Seen::Known(None),
+                layers: Seen::Known(Vec::new()),
+                apps: Seen::Known(Vec::new()),
+                attached: Seen::Known(BTreeMap::new()),
+            }),
             instances: Seen::Known(Vec::new()),
-            attached: Seen::Known(BTreeMap::new()),
         },
         Ok(Some(stack)) => parts(api, stack).await,
     }
@@ -70,16 +74,18 @@ pub(super) fn candidates<'a>(stacks: &'a [types::Stack], name: &str, region: &st
         .collect()
 }
 
-async fn parts(api: &Api<'_>, stack: OwStack) -> OpsWorks {
+async fn parts(api: &Api<'_>, stack: OwStack) -> Provided {
     let (layers, apps, instances, attached) =
         tokio::join!(api.layers(&stack.id), api.apps(&stack.id), api.instances(&stack.id), api.attached(&stack.id));
     let name = &api.stack.name;
-    OpsWorks {
-        layers: part(api, "DescribeLayers", layers, |all| all.iter().map(|l| seen::layer(l, name)).collect()),
-        apps: part(api, "DescribeApps", apps, |all| all.iter().map(|a| seen::app(a, name)).collect()),
+    Provided {
         instances: part(api, "DescribeInstances", instances, |all| all.iter().map(seen::instance).collect()),
-        attached: part(api, "DescribeElasticLoadBalancers", attached, seen::attached),
-        stack: Seen::Known(Some(stack)),
+        rest: Rest::OpsWorks(OpsWorks {
+            layers: part(api, "DescribeLayers", layers, |all| all.iter().map(|l| seen::layer(l, name)).collect()),
+            apps: part(api, "DescribeApps", apps, |all| all.iter().map(|a| seen::app(a, name)).collect()),
+            attached: part(api, "DescribeElasticLoadBalancers", attached, seen::attached),
+            stack: Seen::Known(Some(stack)),
+        }),
     }
 }
 

@@ -12,7 +12,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Aws;
-use crate::{action::Action, ports::Cloud, spec::Stack, world, world::Trouble};
+use crate::{
+    action::Action,
+    ports::Cloud,
+    spec::Stack,
+    world::{Provided, Trouble},
+};
 
 use api::Api;
 
@@ -35,7 +40,7 @@ impl OpsWorks {
 
 #[async_trait]
 impl Cloud for OpsWorks {
-    async fn look(&self, stack: &Stack) -> world::OpsWorks {
+    async fn look(&self, stack: &Stack) -> Provided {
         look::look(&self.api(stack).await).await
     }
 

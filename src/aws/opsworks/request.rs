@@ -308,7 +308,9 @@ mod tests {
                 size_gib: 120,
                 volume_type: "io1".into(),
                 iops: Some(400),
+                throughput: None,
                 encrypted: Some(true),
+                reuse: false,
             }],
         };
         let sent = create_layer("s-1", &declared, "{}".into()).unwrap().build().unwrap();

@@ -10,7 +10,7 @@ use aws_sdk_opsworks::types;
 use super::mark;
 use crate::{
     spec::stack::{Cookbooks, EbsVolume, Recipes},
-    world::{AppSettings, LayerSettings, OwApp, OwDataSource, OwInstance, OwLayer, OwStack, StackSettings},
+    world::{AppSettings, Instance, LayerSettings, OwApp, OwDataSource, OwLayer, OwStack, StackSettings},
 };
 
 /// The field that an answer lacks.
@@ -72,7 +72,9 @@ fn volume(seen: &types::VolumeConfiguration) -> EbsVolume {
         size_gib: u32::try_from(seen.size).unwrap_or_default(),
         volume_type: text(&seen.volume_type).unwrap_or_else(|| "standard".to_owned()),
         iops: seen.iops.and_then(|iops| u32::try_from(iops).ok()),
+        throughput: None,
         encrypted: Some(seen.encrypted.unwrap_or(false)),
+        reuse: false,
     }
 }
 
@@ -108,8 +110,8 @@ fn data_source(seen: &types::DataSource) -> Option<OwDataSource> {
     Some(OwDataSource { kind, arn: text(&seen.arn), database: text(&seen.database_name) })
 }
 
-pub(super) fn instance(seen: &types::Instance) -> Result<OwInstance, Lacking> {
-    Ok(OwInstance {
+pub(super) fn instance(seen: &types::Instance) -> Result<Instance, Lacking> {
+    Ok(Instance {
         id: required(&seen.instance_id, "InstanceId")?,
         ec2_id: text(&seen.ec2_instance_id),
         hostname: required(&seen.hostname, "Hostname")?,
@@ -118,6 +120,7 @@ pub(super) fn instance(seen: &types::Instance) -> Result<OwInstance, Lacking> {
         status: required(&seen.status, "Status")?,
         private_ip: text(&seen.private_ip),
         public_ip: text(&seen.public_ip).or_else(|| text(&seen.elastic_ip)),
+        launched: None,
     })
 }
 

@@ -5,9 +5,11 @@
 //! document never leaves [`super::validate::assemble`].
 
 mod app;
+mod balancer;
 mod container;
 mod cursor;
 mod health;
+mod layer;
 mod node;
 mod quantity;
 mod stack;

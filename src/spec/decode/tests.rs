@@ -126,10 +126,9 @@ fn what_this_version_does_not_carry_out_is_refused() {
         ]
     );
     let problems = stack(
-        "assumeRole: {arn: x}\ndeletionPolicy: Delete\nlayers:\n  - shortName: d\n    instances: {min: 1, max: 2, type: t3.micro}\n    \
-         loadBalancers: [{targetGroup: x, port: 80}]\n    docker: {transport: ssh}\n",
+        "registries: {}\nlayers:\n  - shortName: d\n    instances: {min: 1, max: 2, type: t3.micro}\n    surge: true\n",
     );
-    assert_eq!(problems.len(), 7, "{problems:#?}");
+    assert_eq!(problems.len(), 4, "{problems:#?}");
     assert!(problems.iter().all(|problem| problem.ends_with("is not supported yet by this version")), "{problems:#?}");
 }
 

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::{Facts, Plan, subject};
+use crate::plan::{Facts, Plan, fleet::seen_layer, subject};
+
 use crate::{
     action::Action,
     spec::{App, Desired, Layer, Stack, app::DataSource},
     status::Kind,
     world::{
-        AppSettings, FILTERED, LayerSettings, Observed, OwDataSource, OwLayer, OwStack, Seen, StackSettings, Target,
+        AppSettings, FILTERED, LayerSettings, Observed, OpsWorks, OwDataSource, OwStack, Seen, StackSettings, Target,
     },
 };
 
@@ -57,14 +58,16 @@ pub fn app_settings(app: &App) -> AppSettings {
     }
 }
 
-/// The layer as OpsWorks tells it, if it can be told.
-pub fn seen_layer<'a>(layer: &Layer, seen: &'a Observed) -> Option<&'a OwLayer> {
-    seen.opsworks.layers.known()?.iter().find(|found| found.settings.short_name == layer.short_name)
-}
-
-pub(super) fn plan(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) {
+pub(super) fn plan(
+    plan: &mut Plan,
+    desired: &Desired,
+    cloud: &OpsWorks,
+    seen: &Observed,
+    facts: &Facts,
+    now: Timestamp,
+) {
     let declared = stack_settings(&desired.stack);
-    let found = match &seen.opsworks.stack {
+    let found = match &cloud.stack {
         Seen::Unknown(trouble) => return plan.unobservable("stack", trouble),
         Seen::Known(None) => {
             plan.make("stack", subject::STACK, Action::CreateStack { settings: declared }, facts, now);
@@ -100,13 +103,13 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &
             ),
         );
     }
-    layers(plan, desired, &found.id, seen, facts, now);
-    apps(plan, desired, &found.id, seen, facts, now);
-    attachments(plan, desired, seen, facts, now);
+    layers(plan, desired, &found.id, cloud, facts, now);
+    apps(plan, desired, &found.id, cloud, facts, now);
+    attachments(plan, desired, cloud, seen, facts, now);
 }
 
-fn layers(plan: &mut Plan, desired: &Desired, stack_id: &str, seen: &Observed, facts: &Facts, now: Timestamp) {
-    let found = match &seen.opsworks.layers {
+fn layers(plan: &mut Plan, desired: &Desired, stack_id: &str, cloud: &OpsWorks, facts: &Facts, now: Timestamp) {
+    let found = match &cloud.layers {
         Seen::Unknown(trouble) => return plan.unobservable("layers", trouble),
         Seen::Known(found) => found,
     };
@@ -139,8 +142,8 @@ fn layers(plan: &mut Plan, desired: &Desired, stack_id: &str, seen: &Observed, f
     }
 }
 
-fn apps(plan: &mut Plan, desired: &Desired, stack_id: &str, seen: &Observed, facts: &Facts, now: Timestamp) {
-    let found = match &seen.opsworks.apps {
+fn apps(plan: &mut Plan, desired: &Desired, stack_id: &str, cloud: &OpsWorks, facts: &Facts, now: Timestamp) {
+    let found = match &cloud.apps {
         Seen::Unknown(trouble) => return plan.unobservable("apps", trouble),
         Seen::Known(found) => found,
     };
@@ -185,8 +188,8 @@ fn apps(plan: &mut Plan, desired: &Desired, stack_id: &str, seen: &Observed, fac
     }
 }
 
-fn attachments(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) {
-    let attached = match &seen.opsworks.attached {
+fn attachments(plan: &mut Plan, desired: &Desired, cloud: &OpsWorks, seen: &Observed, facts: &Facts, now: Timestamp) {
+    let attached = match &cloud.attached {
         Seen::Unknown(trouble) => return plan.unobservable("attached load balancers", trouble),
         Seen::Known(attached) => attached,
     };
@@ -206,7 +209,7 @@ fn attachments(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Fact
                 // OpsWorks deregisters whatever a load balancer has when it is attached to a layer.
                 // Source: OpsWorks User Guide, "Elastic Load Balancing Layer".
                 let known = seen.balancers.get(declared).is_some_and(|balancer| balancer.known().is_some());
-                if !known || seen.opsworks.instances.known().is_none() {
+                if !known || seen.provided.instances.known().is_none() {
                     let on = format!("a clear answer about load balancer {declared} before it is attached");
                     plan.hold(&subject, on, None);
                     continue;
@@ -245,7 +248,7 @@ fn declared_vpc_differs(desired: &Desired, found: &OwStack) -> bool {
 /// An instance that a balancer sends requests to and that is not one of the stack's.
 fn stranger_in_service<'a>(balancer: &str, seen: &'a Observed) -> Option<&'a str> {
     let known = seen.balancers.get(balancer)?.known()?;
-    let instances = seen.opsworks.instances.known()?;
+    let instances = seen.provided.instances.known()?;
     let is_ours = |ec2_id: &str| instances.iter().any(|instance| instance.ec2_id.as_deref() == Some(ec2_id));
     known
         .targets

@@ -2,24 +2,31 @@
 
 use jiff::Timestamp;
 
-use super::{
-    Facts, Plan, drain,
-    fleet::{Phase, is_leaving, kept, members, phase},
-    stack::seen_layer,
-};
 use crate::{
     action::Action,
+    plan::{
+        Facts, Plan, drain,
+        fleet::{Phase, phase, seen_layer},
+        lineup::lineup,
+    },
     spec::{Desired, Layer},
     status::Kind,
-    world::{Observed, OwInstance, Seen},
+    world::{Instance, Observed, OpsWorks, Seen},
 };
 
-pub(super) fn plan(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) {
-    let Some(Some(stack)) = seen.opsworks.stack.known() else { return };
+pub(super) fn plan(
+    plan: &mut Plan,
+    desired: &Desired,
+    cloud: &OpsWorks,
+    seen: &Observed,
+    facts: &Facts,
+    now: Timestamp,
+) {
+    let Some(Some(stack)) = cloud.stack.known() else { return };
     if !stack.ours && !desired.stack.adopt {
         return;
     }
-    if let Seen::Unknown(trouble) = &seen.opsworks.instances {
+    if let Seen::Unknown(trouble) = &seen.provided.instances {
         return plan.unobservable("instances", trouble);
     }
     for layer in &desired.stack.layers {
@@ -27,31 +34,27 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, seen: &Observed, facts: &
         if !found.ours && !desired.stack.adopt {
             continue;
         }
-        let members = members(layer, seen);
-        for index in kept(layer, &members) {
-            match members.iter().find(|(existing, _)| *existing == index) {
-                Some((_, instance)) => keep_up(plan, layer, instance, facts, now),
-                None => {
-                    let hostname = format!("{}{index}", layer.short_name);
-                    let action = Action::CreateInstance {
-                        stack_id: stack.id.clone(),
-                        layer_id: found.id.clone(),
-                        hostname: hostname.clone(),
-                        instance_type: layer.instances.instance_type.clone(),
-                    };
-                    plan.make(&hostname, &hostname, action, facts, now);
-                    plan.hold(&hostname, "the instance to be created", None);
-                }
-            }
+        let lineup = lineup(desired, layer, seen);
+        for instance in &lineup.staying {
+            keep_up(plan, layer, instance, facts, now);
         }
-        // Newest first, one at a time: the highest number leaves.
-        if let Some((_, leaving)) = members.iter().rev().find(|(index, _)| is_leaving(layer, &members, *index)) {
+        for hostname in &lineup.missing {
+            let action = Action::CreateInstance {
+                stack_id: stack.id.clone(),
+                layer_id: found.id.clone(),
+                hostname: hostname.clone(),
+                instance_type: layer.instances.instance_type.clone(),
+            };
+            plan.make(hostname, hostname, action, facts, now);
+            plan.hold(hostname, "the instance to be created", None);
+        }
+        if let Some(leaving) = lineup.leaving.first() {
             remove(plan, desired, layer, leaving, seen, facts, now);
         }
     }
 }
 
-fn keep_up(plan: &mut Plan, layer: &Layer, instance: &OwInstance, facts: &Facts, now: Timestamp) {
+fn keep_up(plan: &mut Plan, layer: &Layer, instance: &Instance, facts: &Facts, now: Timestamp) {
     let hostname = &instance.hostname;
     match phase(&instance.status) {
         Phase::Stopped => {
@@ -98,7 +101,7 @@ fn remove(
     plan: &mut Plan,
     desired: &Desired,
     layer: &Layer,
-    instance: &OwInstance,
+    instance: &Instance,
     seen: &Observed,
     facts: &Facts,
     now: Timestamp,

@@ -1,0 +1,245 @@
+//! Launching an instance: where, with which token, and with which of its predecessor's volumes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{
+    Desk,
+    settings::{image, root_volume, user_data},
+};
+use crate::{
+    action::{Action, Launch, launch_intent},
+    bootstrap,
+    plan::{Plan, failure_message, lineup::Lineup},
+    spec::stack::{DeletionPolicy, EbsVolume},
+    status::Kind,
+    world::{Image, Seen, Subnet, Volume, tag},
+};
+
+impl Desk<'_> {
+    /// Launches the instance of a hostname that is missing, or says what stands in the way.
+    pub(super) fn launch(&self, plan: &mut Plan, lineup: &Lineup<'_>, hostname: &str) {
+        // What was sent is not forgotten while it is wanted, whatever stands in the way for now.
+        plan.wanted.insert(launch_intent(hostname));
+        let Some(image) = self.image(plan, hostname) else { return };
+        let Some(subnets) = self.subnets(plan) else { return };
+        if self.another_vpc(plan, &subnets) {
+            return;
+        }
+        let script = match user_data(self.desired, self.layer, hostname) {
+            Ok(script) => script,
+            Err(error) => return plan.condition(Kind::Refused, hostname, error),
+        };
+        let Seen::Known(volumes) = &self.cloud.volumes else { return };
+        let taken_over = self.taken_over(hostname, volumes);
+        let launches: Vec<Action> = self
+            .spread(lineup, &subnets, &taken_over)
+            .map(|(subnet_id, subnet)| {
+                let launch = self.told(hostname, &image, subnet_id, &subnet.zone, &script, &taken_over);
+                Action::LaunchInstance { launch: Box::new(launch) }
+            })
+            .collect();
+        if launches.is_empty() {
+            return self.nowhere(plan, hostname, &subnets, &taken_over);
+        }
+        let held_back = |action: &&Action| {
+            self.facts.failures.get(&action.key()).is_some_and(|failure| failure.retry_at > self.now)
+        };
+        // Where it failed a moment ago another zone is tried; that it failed is told and remembered.
+        for action in launches.iter().filter(held_back) {
+            let key = action.key();
+            if let Some(failure) = self.facts.failures.get(&key) {
+                plan.condition(Kind::ActionFailed, hostname, failure_message(&key, failure));
+            }
+            plan.wanted.insert(key);
+        }
+        let soonest = |action: &&Action| self.facts.failures.get(&action.key()).map(|failure| failure.retry_at);
+        let next = launches.iter().find(|action| !held_back(action)).or_else(|| launches.iter().min_by_key(soonest));
+        if let Some(action) = next {
+            plan.make(hostname, hostname, action.clone(), self.facts, self.now);
+            plan.hold(hostname, "the instance to be launched", None);
+        }
+    }
+
+    fn image(&self, plan: &mut Plan, hostname: &str) -> Option<Image> {
+        match image(self.layer, self.cloud) {
+            Some(Seen::Known(image)) => Some(image.clone()),
+            Some(Seen::Unknown(trouble)) => {
+                plan.unobservable(&format!("image of {hostname}"), trouble);
+                None
+            }
+            None => {
+                plan.hold(hostname, "a first look at its image", None);
+                None
+            }
+        }
+    }
+
+    /// The declared subnets that exist, in the order in which they are declared.
+    fn subnets(&self, plan: &mut Plan) -> Option<Vec<(&str, &Subnet)>> {
+        let subject = format!("layer {}", self.layer.short_name);
+        let known = match &self.cloud.subnets {
+            Seen::Known(known) => known,
+            Seen::Unknown(trouble) => {
+                plan.unobservable("subnets", trouble);
+                return None;
+            }
+        };
+        let mut there = Vec::new();
+        for id in &self.layer.subnet_ids {
+            match known.get(id) {
+                Some(subnet) => there.push((id.as_str(), subnet)),
+                None => {
+                    let region = &self.desired.stack.region;
+                    let message = format!("there is no subnet {id} in {region}; correct subnetIds in the manifest");
+                    plan.condition(Kind::Refused, &subject, message);
+                }
+            }
+        }
+        Some(there).filter(|there| !there.is_empty())
+    }
+
+    /// An instance can be registered only with target groups of its own VPC ("Register targets with your target group").
+    fn another_vpc(&self, plan: &mut Plan, subnets: &[(&str, &Subnet)]) -> bool {
+        let mut found = false;
+        for balancer in &self.layer.load_balancers {
+            let Some(Seen::Known(known)) = self.seen.balancers.get(balancer.name()) else { continue };
+            let Some(vpc) = &known.vpc_id else { continue };
+            for (id, subnet) in subnets.iter().filter(|(_, subnet)| subnet.vpc_id != *vpc) {
+                let message = format!(
+                    "{} is in {vpc}, and subnet {id} in {}: its instances could not be registered. Name subnets of \
+                     {vpc}, or another target group",
+                    crate::spec::balancer::words(balancer.name()),
+                    subnet.vpc_id
+                );
+                plan.condition(Kind::Refused, format!("layer {}", self.layer.short_name), message);
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// The predecessor's volumes that the new instance takes over, by mount point.
+    fn taken_over<'v>(&self, hostname: &str, volumes: &'v [Volume]) -> BTreeMap<String, &'v Volume> {
+        let declared = self.layer.volumes.iter().filter(|volume| volume.reuse);
+        declared
+            .filter_map(|volume| {
+                let found = volumes.iter().find(|found| {
+                    found.hostname.as_deref() == Some(hostname)
+                        && found.mount_point.as_deref() == Some(volume.mount_point.as_str())
+                        && found.state == "available"
+                })?;
+                Some((volume.mount_point.clone(), found))
+            })
+            .collect()
+    }
+
+    /// Where it can go, the best place first: the zone with the fewest instances of the layer.
+    fn spread<'s>(
+        &self,
+        lineup: &Lineup<'_>,
+        subnets: &[(&'s str, &'s Subnet)],
+        taken_over: &BTreeMap<String, &Volume>,
+    ) -> impl Iterator<Item = (&'s str, &'s Subnet)> {
+        let in_zone = |zone: &str| {
+            let launched = lineup.staying.iter().filter_map(|instance| instance.launched.as_ref());
+            launched.filter(|launched| launched.zone == zone).count()
+        };
+        let mut candidates: Vec<(&str, &Subnet)> = subnets
+            .iter()
+            .copied()
+            .filter(|(_, subnet)| subnet.free > 0)
+            .filter(|(_, subnet)| taken_over.values().all(|volume| volume.zone == subnet.zone))
+            .collect();
+        candidates.sort_by_key(|(_, subnet)| in_zone(&subnet.zone));
+        candidates.into_iter()
+    }
+
+    fn nowhere(
+        &self,
+        plan: &mut Plan,
+        hostname: &str,
+        subnets: &[(&str, &Subnet)],
+        taken_over: &BTreeMap<String, &Volume>,
+    ) {
+        let ids: Vec<&str> = subnets.iter().map(|(id, _)| *id).collect();
+        let message = match taken_over.values().next() {
+            Some(volume) if subnets.iter().all(|(_, subnet)| subnet.zone != volume.zone) => format!(
+                "it takes over volume {} in {}, and none of its subnets ({}) is there; name one of that zone, or move \
+                 the volume by a snapshot",
+                volume.id,
+                volume.zone,
+                ids.join(", ")
+            ),
+            _ => format!("no address is free in {}; name another subnet, or free some addresses", ids.join(", ")),
+        };
+        plan.condition(Kind::Refused, hostname, message);
+        plan.hold(hostname, "a subnet that can take it", None);
+    }
+
+    fn told(
+        &self,
+        hostname: &str,
+        image: &Image,
+        subnet_id: &str,
+        zone: &str,
+        script: &str,
+        taken_over: &BTreeMap<String, &Volume>,
+    ) -> Launch {
+        let (stack, layer) = (&self.desired.stack, self.layer);
+        let mark = |more: &[(&str, String)]| {
+            let own =
+                [(tag::STACK, &stack.name), (tag::LAYER, &layer.short_name), (tag::HOSTNAME, &hostname.to_owned())];
+            let own = own.into_iter().map(|(key, value)| (key.to_owned(), value.clone()));
+            own.chain(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone()))).collect::<BTreeMap<_, _>>()
+        };
+        let name = ("Name", format!("{} {hostname}", stack.name));
+        let made: Vec<(String, EbsVolume)> = layer
+            .volumes
+            .iter()
+            .enumerate()
+            .filter(|(_, volume)| !taken_over.contains_key(&volume.mount_point))
+            .filter_map(|(index, volume)| Some((bootstrap::device(index)?, volume.clone())))
+            .collect();
+        Launch {
+            layer: layer.short_name.clone(),
+            hostname: hostname.to_owned(),
+            token: self.token(hostname),
+            image_id: image.id.clone(),
+            instance_type: layer.instances.instance_type.clone(),
+            subnet_id: subnet_id.to_owned(),
+            zone: zone.to_owned(),
+            security_group_ids: layer.security_group_ids.clone(),
+            key_name: stack.ssh_key_name.clone(),
+            profile_arn: stack.instance_profile_arn.clone(),
+            root: layer.root_volume.clone().map(|root| (image.root_device.clone(), root)),
+            volumes: made,
+            delete_volumes: stack.deletion_policy == DeletionPolicy::Delete,
+            user_data: script.to_owned(),
+            tags: mark(&[
+                name.clone(),
+                (tag::USER_DATA, bootstrap::fingerprint(script)),
+                (tag::ROOT_VOLUME, root_volume(layer)),
+            ]),
+            volume_tags: mark(&[name]),
+        }
+    }
+
+    /// The token of what was sent already, as long as it can still come to be; else a new one.
+    fn token(&self, hostname: &str) -> String {
+        let sent = self.facts.intents.get(&launch_intent(hostname)).and_then(|intent| intent.token.as_ref());
+        match sent.filter(|token| !self.cloud.spent_tokens.contains(*token)) {
+            Some(token) => token.clone(),
+            None => new_token(&self.desired.stack.name, &self.desired.stack.region, hostname, self.now),
+        }
+    }
+}
+
+/// A token that nothing was sent with yet: no two launches of a hostname are planned at one moment.
+fn new_token(stack: &str, region: &str, hostname: &str, now: Timestamp) -> String {
+    let text = format!("{stack}\u{0}{region}\u{0}{hostname}\u{0}{}", now.as_nanosecond());
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,87 @@
+//! Who belongs to a layer: the instances that stay, those that leave, and the hostnames that are missing.
+
+use super::{
+    ec2, fleet,
+    standing::{Standing, standing},
+};
+use crate::{
+    spec::{Desired, Layer, stack::Update},
+    world::{Instance, Observed, Rest},
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Lineup<'a> {
+    /// In the order of their numbers.
+    pub(super) staying: Vec<&'a Instance>,
+    /// The first is the next to leave: one that is launched otherwise than declared, else the newest.
+    pub(super) leaving: Vec<&'a Instance>,
+    /// Hostnames to be launched.
+    pub(super) missing: Vec<String>,
+    /// Why one more than declared is there, or is launched: these are to be replaced.
+    pub(super) refresh: Vec<&'a Instance>,
+}
+
+/// The lineup of a layer; empty while its instances cannot be seen.
+pub(super) fn lineup<'a>(desired: &Desired, layer: &Layer, seen: &'a Observed) -> Lineup<'a> {
+    if seen.provided.instances.known().is_none() {
+        return Lineup::default();
+    }
+    let members = fleet::members(layer, seen);
+    let count = layer.instances.count as usize;
+    let refresh = match &seen.provided.rest {
+        Rest::Ec2(cloud) if layer.update == Update::Replace => {
+            let outdated = |instance: &&Instance| !ec2::differences(desired, layer, cloud, instance).is_empty();
+            members.iter().map(|(_, instance)| *instance).filter(outdated).collect()
+        }
+        _ => Vec::new(),
+    };
+    let is_outdated = |instance: &Instance| refresh.iter().any(|other| other.id == instance.id);
+
+    // One more is launched only while everybody serves, and an old one leaves only once that one serves too.
+    let all_serve = members.iter().all(|(_, instance)| serves(layer, instance, seen));
+    let wanted = match (members.len(), refresh.is_empty()) {
+        (_, true) => count,
+        (there, false) if there <= count => count + usize::from(there == count && all_serve && count > 0),
+        (there, false) if there == count + 1 && !all_serve_but_leaving(layer, &members, &refresh, seen) => there,
+        _ => count,
+    };
+    let mut order: Vec<&(u32, &Instance)> = members.iter().collect();
+    order.sort_by_key(|(index, instance)| (is_outdated(instance), *index));
+    let mut staying: Vec<u32> = order.iter().take(wanted).map(|(index, _)| *index).collect();
+    let leaving = order.iter().skip(wanted).rev().map(|(_, instance)| *instance).collect();
+    let mut missing = Vec::new();
+    for number in 1.. {
+        if staying.len() >= wanted {
+            break;
+        }
+        if !members.iter().any(|(index, _)| *index == number) {
+            staying.push(number);
+            missing.push(format!("{}{number}", layer.short_name));
+        }
+    }
+    let stays = |index: &u32| staying.contains(index);
+    Lineup {
+        staying: members.iter().filter(|(index, _)| stays(index)).map(|(_, instance)| *instance).collect(),
+        leaving,
+        missing,
+        refresh,
+    }
+}
+
+/// Everybody serves except the one that would leave, which may be on its way out already.
+fn all_serve_but_leaving(layer: &Layer, members: &[(u32, &Instance)], refresh: &[&Instance], seen: &Observed) -> bool {
+    let Some(leaving) = refresh.last() else { return false };
+    members.iter().filter(|(_, other)| other.id != leaving.id).all(|(_, other)| serves(layer, other, seen))
+}
+
+fn serves(layer: &Layer, instance: &Instance, seen: &Observed) -> bool {
+    if fleet::phase(&instance.status) != fleet::Phase::Online {
+        return false;
+    }
+    match standing(layer, instance, seen) {
+        Standing::InService => true,
+        Standing::NoBalancers => seen.engines.get(&instance.hostname).is_some_and(|engine| engine.known().is_some()),
+        _ => false,
+    }
+}
