@@ -371,6 +371,14 @@ impl Action {
             _ => None,
         }
     }
+
+    /// Where it is to be: the subnet of a launch.
+    pub fn place(&self) -> Option<&str> {
+        match self {
+            Action::LaunchInstance { launch } => Some(&launch.subnet_id),
+            _ => None,
+        }
+    }
 }
 
 /// The key of the intent to launch an instance of a hostname.

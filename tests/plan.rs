@@ -8,6 +8,8 @@
 //! begins so) · `broken IMAGE HOW` ·
 //! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
 //! · `container HOST/NAME STATE` · `foreign HOST/NAME` · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
+//! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` (reads miss it), `lost ACTION` (it is done, and its answer
+//! never comes), `impaired HOST`, `bootstrap HOST SAID`, `detached HOST DEVICE`, `free SUBNET NUMBER`, `image ID MESSAGE`, `vpc BALANCER ID`
 //! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
 
@@ -142,7 +144,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             provided.instances = Seen::Unknown(trouble);
         }
         "sent" => {
-            let sent = Intent { sent: trial.world.now, token: None, resent: false };
+            let sent = Intent { sent: trial.world.now, token: None, place: None, resent: false };
             trial.facts.intents.insert(rest.into(), sent);
         }
         "crash" => trial.crash(),
@@ -185,7 +187,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         }
         "target" => {
             let id = trial.instance(words[1]).ec2_id.clone().expect("an EC2 id");
-            let targets = trial.targets(words[0]);
+            let targets = trial.targets(&words[0].replace('_', " "));
             match words[2] {
                 "absent" => targets.remove(&id),
                 "out" => targets.insert(id, Target::OutOfService("health check failed".into())),
@@ -195,6 +197,49 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             };
         }
         "instance" => trial.instance(words[0]).status = words[1].into(),
+        "refuse" => {
+            let (action, why) = rest.split_once(" => ").expect("refuse ACTION => WHY");
+            trial.refused.insert(action.into(), why.into());
+        }
+        "round" => {
+            trial.round();
+            for line in &trial.log {
+                let _ = writeln!(out, "  {line}");
+            }
+        }
+        "terminated" => trial.instance(rest).status = "shutting-down".into(),
+        "missed" => {
+            trial.missed.insert(rest.into());
+        }
+        "lost" => trial.lose(rest),
+        "impaired" => {
+            let launched = trial.instance(rest).launched.as_mut().expect("on EC2");
+            launched.impaired = Some("instance reachability failed".into());
+        }
+        "bootstrap" => {
+            let (host, said) = rest.split_once(' ').expect("bootstrap HOST SAID");
+            trial.instance(host).launched.as_mut().expect("on EC2").bootstrap = Some(said.into());
+        }
+        "detached" => {
+            let launched = trial.instance(words[0]).launched.as_mut().expect("on EC2");
+            let id = launched.devices.remove(words[1]).expect("a volume");
+            let volumes = trial.ec2().volumes.known_mut().expect("volumes");
+            let volume = volumes.iter_mut().find(|volume| volume.id == id).expect("the volume");
+            (volume.state, volume.attached_to) = ("available".into(), None);
+        }
+        "free" => {
+            let subnets = trial.ec2().subnets.known_mut().expect("subnets");
+            subnets.get_mut(words[0]).expect("a subnet").free = words[1].parse().expect("a number");
+        }
+        "image" => {
+            let (image, message) = rest.split_once(' ').expect("image ID MESSAGE");
+            let trouble = Trouble { class: Class::Terminal, message: message.into() };
+            trial.ec2().images.insert(image.into(), Seen::Unknown(trouble));
+        }
+        "vpc" => {
+            let balancer = trial.world.seen.balancers.get_mut(&words[0].replace('_', " "));
+            balancer.and_then(Seen::known_mut).expect("a balancer").vpc_id = Some(words[1].into());
+        }
         "pass" => {
             trial.world.now += Duration::from_secs(rest.parse().expect("seconds"));
             trial.afflict();

@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_intent_is_over_when_what_was_sent_is_there_and_no_old_read_can_miss_it() {
-        let sent = Intent { sent: at(0), token: None, resent: false };
+        let sent = Intent { sent: at(0), token: None, place: None, resent: false };
         let facts = Facts { intents: BTreeMap::from([("create a".to_owned(), sent)]), ..Facts::default() };
         let wanted = BTreeSet::from(["create a".to_owned()]);
         assert!(facts.intents_over(&BTreeSet::new(), at(29)).is_empty());

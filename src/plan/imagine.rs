@@ -33,7 +33,8 @@ pub struct World {
 impl World {
     /// A world that is as it was seen.
     pub fn new(seen: Observed, now: Timestamp) -> World {
-        World { seen, now, made: 0, no_layers: Vec::new(), no_apps: Vec::new() }
+        let made = last_made(&seen);
+        World { seen, now, made, no_layers: Vec::new(), no_apps: Vec::new() }
     }
 
     fn id(&mut self, kind: &str) -> String {
@@ -276,6 +277,17 @@ impl World {
     fn balancer(&mut self, name: &str) -> Option<&mut Balancer> {
         self.seen.balancers.get_mut(name)?.known_mut()
     }
+}
+
+/// The number of the last thing that another ideal world has made: no id is given twice.
+fn last_made(seen: &Observed) -> usize {
+    let instances = seen.provided.instances.known().into_iter().flatten().map(|instance| &instance.id);
+    let volumes = seen.provided.ec2().and_then(|cloud| cloud.volumes.known());
+    let volumes = volumes.into_iter().flatten().map(|volume| &volume.id);
+    let engines = seen.engines.values().filter_map(Seen::known);
+    let containers = engines.flat_map(|engine| engine.containers.values()).map(|container| &container.id);
+    let numbers = instances.chain(volumes).chain(containers);
+    numbers.filter_map(|id| id.strip_prefix("new-")?.rsplit('-').next()?.parse().ok()).max().unwrap_or(0)
 }
 
 /// The known value; an action on something unknown is never planned, so making it known loses nothing.

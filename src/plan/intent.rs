@@ -11,6 +11,8 @@ pub struct Intent {
     pub sent: Timestamp,
     /// The idempotency token that it was sent with, where the API takes one.
     pub token: Option<String>,
+    /// Where it was sent to be: with its token it can be sent there only.
+    pub place: Option<String>,
     /// It was sent before with this token, and that outcome never became clear.
     pub resent: bool,
 }
@@ -20,7 +22,7 @@ impl Intent {
     pub fn of(action: &Action, before: Option<&Intent>, now: Timestamp) -> Intent {
         let token = action.token().map(str::to_owned);
         let resent = token.is_some() && before.is_some_and(|before| before.token == token);
-        Intent { sent: now, token, resent }
+        Intent { sent: now, token, place: action.place().map(str::to_owned), resent }
     }
 
     /// Whether it stays on record after the action failed in this way.
@@ -41,7 +43,7 @@ mod tests {
     use super::*;
 
     fn intent(resent: bool) -> Intent {
-        Intent { sent: Timestamp::UNIX_EPOCH, token: Some("t".into()), resent }
+        Intent { sent: Timestamp::UNIX_EPOCH, token: Some("t".into()), place: None, resent }
     }
 
     #[test]

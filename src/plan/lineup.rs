@@ -1,7 +1,9 @@
 //! Who belongs to a layer: the instances that stay, those that leave, and the hostnames that are missing.
 
+use jiff::Timestamp;
+
 use super::{
-    ec2, fleet,
+    Facts, ec2, fleet,
     standing::{Standing, standing},
 };
 use crate::{
@@ -18,12 +20,20 @@ pub(super) struct Lineup<'a> {
     pub(super) leaving: Vec<&'a Instance>,
     /// Hostnames to be launched.
     pub(super) missing: Vec<String>,
+    /// The one whose place another is to take under the same hostname: it is neither rolled out to nor put back.
+    pub(super) ailing: Vec<&'a Instance>,
     /// Why one more than declared is there, or is launched: these are to be replaced.
     pub(super) refresh: Vec<&'a Instance>,
 }
 
 /// The lineup of a layer; empty while its instances cannot be seen.
-pub(super) fn lineup<'a>(desired: &Desired, layer: &Layer, seen: &'a Observed) -> Lineup<'a> {
+pub(super) fn lineup<'a>(
+    desired: &Desired,
+    layer: &Layer,
+    seen: &'a Observed,
+    facts: &Facts,
+    now: Timestamp,
+) -> Lineup<'a> {
     if seen.provided.instances.known().is_none() {
         return Lineup::default();
     }
@@ -60,13 +70,16 @@ pub(super) fn lineup<'a>(desired: &Desired, layer: &Layer, seen: &'a Observed) -
             missing.push(format!("{}{number}", layer.short_name));
         }
     }
-    let stays = |index: &u32| staying.contains(index);
-    Lineup {
-        staying: members.iter().filter(|(index, _)| stays(index)).map(|(_, instance)| *instance).collect(),
-        leaving,
-        missing,
-        refresh,
+    let stays = |(index, _): &&(u32, &Instance)| staying.contains(index);
+    let staying: Vec<&Instance> = members.iter().filter(stays).map(|(_, instance)| *instance).collect();
+    let mut lineup = Lineup { staying, leaving, missing, refresh, ailing: Vec::new() };
+    if let Rest::Ec2(_) = &seen.provided.rest
+        && let Some(at) = ec2::to_be_healed(desired, &lineup, seen, facts, now)
+    {
+        let ailing = lineup.staying.remove(at);
+        lineup.ailing.push(ailing);
     }
+    lineup
 }
 
 /// Everybody serves except the one that would leave, which may be on its way out already.

@@ -32,7 +32,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     if slots.is_empty() {
         return;
     }
-    let staying = lineup(desired, layer, seen).staying;
+    let staying = lineup(desired, layer, seen, facts, now).staying;
     for balancer in &layer.load_balancers {
         if let Some(Seen::Unknown(trouble)) = seen.balancers.get(balancer.name()) {
             plan.unobservable(&format!("load balancer {}", balancer.name()), trouble);

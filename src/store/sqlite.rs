@@ -19,7 +19,8 @@ const EVENTS_KEPT: i64 = 10_000;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS intents (
-        stack TEXT NOT NULL, action TEXT NOT NULL, sent TEXT NOT NULL, token TEXT, resent INTEGER NOT NULL DEFAULT 0,
+        stack TEXT NOT NULL, action TEXT NOT NULL, sent TEXT NOT NULL, token TEXT, place TEXT,
+        resent INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (stack, action)
     ) STRICT;
     CREATE TABLE IF NOT EXISTS status (stack TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
@@ -50,6 +51,7 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     if !has("token") {
         connection.execute_batch(
             "ALTER TABLE intents ADD COLUMN token TEXT;
+             ALTER TABLE intents ADD COLUMN place TEXT;
              ALTER TABLE intents ADD COLUMN resent INTEGER NOT NULL DEFAULT 0;",
         )?;
     }
@@ -116,8 +118,9 @@ impl Store {
     pub fn record_intent(&self, stack: &str, action: &str, intent: &Intent) -> Result<(), StoreError> {
         self.with("write", |c| {
             c.execute(
-                "INSERT OR REPLACE INTO intents (stack, action, sent, token, resent) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![stack, action, intent.sent.to_string(), intent.token, intent.resent],
+                "INSERT OR REPLACE INTO intents (stack, action, sent, token, place, resent)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![stack, action, intent.sent.to_string(), intent.token, intent.place, intent.resent],
             )?;
             Ok(())
         })
@@ -140,15 +143,15 @@ impl Store {
     /// When the store cannot be read.
     pub fn intents(&self, stack: &str) -> Result<BTreeMap<String, Intent>, StoreError> {
         self.with("read", |c| {
-            let mut rows = c.prepare("SELECT action, sent, token, resent FROM intents WHERE stack = ?1")?;
+            let mut rows = c.prepare("SELECT action, sent, token, place, resent FROM intents WHERE stack = ?1")?;
             let found = rows.query_map([stack], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
             })?;
             let mut intents = BTreeMap::new();
             for row in found {
-                let (action, sent, token, resent) = row?;
+                let (action, sent, token, place, resent) = row?;
                 if let Ok(sent) = sent.parse() {
-                    intents.insert(action, Intent { sent, token, resent });
+                    intents.insert(action, Intent { sent, token, place, resent });
                 }
             }
             Ok(intents)
@@ -248,7 +251,12 @@ mod tests {
     #[test]
     fn an_intent_survives_the_process_that_recorded_it() {
         let (directory, store) = store();
-        let sent = Intent { sent: "2026-01-01T00:00:00Z".parse().unwrap(), token: Some("t".into()), resent: true };
+        let sent = Intent {
+            sent: "2026-01-01T00:00:00Z".parse().unwrap(),
+            token: Some("t".into()),
+            place: Some("subnet-1".into()),
+            resent: true,
+        };
         store.record_intent("shop", "create stack shop", &sent).unwrap();
         drop(store);
         let again = Store::open(directory.path()).unwrap();
@@ -271,7 +279,7 @@ mod tests {
         drop(old);
         let intents = Store::open(directory.path()).unwrap().intents("shop").unwrap();
         let sent = "2026-01-01T00:00:00Z".parse().unwrap();
-        let kept = Intent { sent, token: None, resent: false };
+        let kept = Intent { sent, token: None, place: None, resent: false };
         assert_eq!(intents, BTreeMap::from([("create stack shop".to_owned(), kept)]));
     }
 

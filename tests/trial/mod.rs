@@ -9,7 +9,7 @@ use std::{
 
 use evenkeel::{
     action::{Action, EngineAction, Lane},
-    plan::{Facts, Failure, Plan, imagine::World, plan},
+    plan::{Facts, Failure, Intent, Plan, imagine::World, plan},
     spec::{
         Desired, File,
         stack::{LoadBalancer, Provider},
@@ -45,6 +45,12 @@ pub struct Trial {
     pub broken: BTreeMap<String, Broken>,
     pub unknown: BTreeSet<String>,
     pub log: Vec<String>,
+    /// On record: a crash does not lose them.
+    pub intents: BTreeMap<String, Intent>,
+    /// Actions that are refused, by the beginning of their key, and why.
+    pub refused: BTreeMap<String, String>,
+    /// Instances that reads miss.
+    pub missed: BTreeSet<String>,
     /// Balancers that every layer serves beside those in the manifest.
     joined: Vec<String>,
     revision: u32,
@@ -120,6 +126,9 @@ impl Trial {
             broken: BTreeMap::new(),
             unknown: BTreeSet::new(),
             log: Vec::new(),
+            intents: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            missed: BTreeSet::new(),
             joined: Vec::new(),
             revision: 1,
         }
@@ -161,6 +170,9 @@ impl Trial {
     /// What a look gives now.
     pub fn look(&self) -> Observed {
         let mut seen = self.world.seen.clone();
+        if let Some(instances) = seen.provided.instances.known_mut() {
+            instances.retain(|instance| !self.missed.contains(&instance.hostname));
+        }
         let trouble = |name: &str| Trouble { class: Class::Transient, message: format!("{name} does not answer") };
         for name in &self.unknown {
             if let Some(engine) = seen.engines.get_mut(name) {
@@ -176,6 +188,7 @@ impl Trial {
     pub fn plan(&mut self) -> Plan {
         let seen = self.look();
         self.facts.note(&self.desired, &seen, self.world.now);
+        self.facts.intents.extend(self.intents.clone());
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
         plan
@@ -191,9 +204,34 @@ impl Trial {
         }
         self.log.push(key.clone());
         self.facts.failures.remove(&key);
+        self.record(action);
         self.world.carry_out(action);
         self.afflict();
         true
+    }
+
+    fn record(&mut self, action: &Action) {
+        if let (Some(key), Some(_)) = (action.intent(), action.token()) {
+            let intent = Intent::of(action, self.intents.get(&key), self.world.now);
+            self.intents.insert(key, intent);
+        }
+    }
+
+    /// The planned action of this beginning is carried out, and its answer never comes.
+    pub fn lose(&mut self, beginning: &str) {
+        let plan = self.plan();
+        let action = plan.actions.iter().find(|action| action.key().starts_with(beginning)).expect("planned");
+        self.record(action);
+        let before = self.world.seen.provided.instances.known().cloned().unwrap_or_default();
+        self.world.carry_out(action);
+        let launched = self.world.seen.provided.instances.known().cloned().unwrap_or_default();
+        let new = launched.into_iter().find(|instance| before.iter().all(|old| old.id != instance.id));
+        self.missed.extend(new.map(|instance| instance.hostname));
+    }
+
+    /// EC2's side.
+    pub fn ec2(&mut self) -> &mut Ec2 {
+        self.world.seen.provided.ec2_mut().expect("on EC2")
     }
 
     pub fn fail(&mut self, action: &Action, trouble: Trouble) {
@@ -208,6 +246,10 @@ impl Trial {
     }
 
     fn refusal(&self, action: &Action) -> Option<Trouble> {
+        let key = action.key();
+        if let Some((_, why)) = self.refused.iter().find(|(beginning, _)| key.starts_with(beginning.as_str())) {
+            return Some(Trouble { class: Class::Terminal, message: why.clone() });
+        }
         let Action::Engine { node, what } = action else { return None };
         let image = match what {
             EngineAction::Pull { image } => image.clone(),

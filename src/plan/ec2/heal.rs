@@ -4,73 +4,103 @@ use jiff::Timestamp;
 
 use super::Desk;
 use crate::{
-    plan::{Plan, drain, fleet, lineup::Lineup},
+    plan::{Facts, Plan, drain, fleet, lineup::Lineup},
+    spec::Desired,
     status::Kind,
-    world::{Instance, Launched, Seen},
+    world::{Instance, Observed, Seen, Target},
 };
 
+/// What is wrong with an instance.
+struct Ailment {
+    since: Timestamp,
+    /// `its engine is silent`
+    what: String,
+    /// What is waited for: `its engine to answer`
+    cure: String,
+    /// EC2 itself says so: then the trouble is not the controller's own.
+    certain: bool,
+}
+
+/// The place in the lineup of the one whose place another is to take now, if there is one.
+pub(in crate::plan) fn to_be_healed(
+    desired: &Desired,
+    lineup: &Lineup<'_>,
+    seen: &Observed,
+    facts: &Facts,
+    now: Timestamp,
+) -> Option<usize> {
+    lineup.staying.iter().position(|instance| {
+        ailment(instance, facts).is_some_and(|ailment| {
+            now >= ailment.since + desired.stack.heal_after && doubt(lineup, instance, &ailment, seen).is_none()
+        })
+    })
+}
+
+fn ailment(instance: &Instance, facts: &Facts) -> Option<Ailment> {
+    let launched = instance.launched.as_ref()?;
+    if fleet::phase(&instance.status) != fleet::Phase::Online {
+        return None;
+    }
+    if let (Some(since), Some(said)) = (facts.impaired_since.get(&instance.id), &launched.impaired) {
+        let what = format!("EC2's status checks say {said}");
+        let cure = format!("EC2's status checks to pass ({said} now)");
+        return Some(Ailment { since: *since, what, cure, certain: true });
+    }
+    // One whose engine never answered is not replaced: its successor would fare no better.
+    let since = *facts.lost_since.get(&instance.id).filter(|_| launched.ready)?;
+    Some(Ailment { since, what: "its engine is silent".into(), cure: "its engine to answer".into(), certain: false })
+}
+
+/// What speaks against replacing it now. Silence may be the controller's own: then nobody may be terminated for it.
+fn doubt(lineup: &Lineup<'_>, instance: &Instance, ailment: &Ailment, seen: &Observed) -> Option<String> {
+    let others = || lineup.staying.iter().chain(&lineup.ailing).filter(|other| other.id != instance.id);
+    if let Some(other) = others().find(|other| fleet::phase(&other.status) != fleet::Phase::Online) {
+        return Some(format!("{} is {} at the moment, and it goes one at a time", other.hostname, other.status));
+    }
+    if let Some(other) = lineup.ailing.iter().find(|other| other.id != instance.id) {
+        return Some(format!("{} is being replaced, and it goes one at a time", other.hostname));
+    }
+    if let Some(hostname) = lineup.missing.first() {
+        return Some(format!("{hostname} is being launched, and it goes one at a time"));
+    }
+    if ailment.certain {
+        return None;
+    }
+    let mut engines = seen.engines.iter().filter(|(hostname, _)| **hostname != instance.hostname).peekable();
+    let alone = engines.peek().is_none();
+    if engines.any(|(_, engine)| matches!(engine, Seen::Known(_))) {
+        return None;
+    }
+    if !alone {
+        return Some(
+            "no other engine of the stack answers either, so that the trouble may lie between them and the controller; \
+             check security groups, routes and certificates"
+                .to_owned(),
+        );
+    }
+    let balancers = || seen.balancers.values().filter_map(Seen::known);
+    let serves = balancers().any(|balancer| balancer.targets.get(&instance.id) == Some(&Target::InService));
+    serves.then(|| "it is the only one, and its load balancer still has it in service".to_owned())
+}
+
 impl Desk<'_> {
-    pub(super) fn heal(&self, plan: &mut Plan, lineup: &Lineup<'_>, instance: &Instance, launched: &Launched) {
+    pub(super) fn heal(&self, plan: &mut Plan, lineup: &Lineup<'_>, instance: &Instance) {
         let hostname = &instance.hostname;
-        let Some((since, why)) = self.ailment(instance, launched) else { return };
-        let due = since + self.desired.stack.heal_after;
+        let Some(ailment) = ailment(instance, self.facts) else { return };
+        let due = ailment.since + self.desired.stack.heal_after;
         if self.now < due {
-            return plan.hold(hostname, format!("{why} to be over, else it is replaced (healAfter)"), Some(due));
+            let on = format!("{}, else it is replaced (healAfter)", ailment.cure);
+            return plan.hold(hostname, on, Some(due));
         }
-        if let Some(doubt) = self.doubt(lineup, instance, launched) {
-            return plan.condition(Kind::InstanceTrouble, hostname, format!("{why}; it is not replaced: {doubt}"));
+        let what = format!("{} since {}", ailment.what, ailment.since.strftime("%H:%M:%S"));
+        if !lineup.ailing.iter().any(|other| other.id == instance.id) {
+            let doubt = doubt(lineup, instance, &ailment, self.seen).unwrap_or_default();
+            return plan.condition(Kind::InstanceTrouble, hostname, format!("{what}; it is not replaced: {doubt}"));
         }
-        let since = since.strftime("%H:%M:%S");
-        let message = format!("{why} since {since}; it is drained, terminated, and another takes its place");
+        let message = format!("{what}; it is drained and terminated, and another takes its place");
         plan.condition(Kind::InstanceTrouble, hostname, message);
         if drain::drain_for_removal(plan, self.desired, self.layer, instance, self.seen, self.facts, self.now) {
             self.terminate(plan, instance);
         }
-    }
-
-    fn ailment(&self, instance: &Instance, launched: &Launched) -> Option<(Timestamp, String)> {
-        if let (Some(since), Some(said)) = (self.facts.impaired_since.get(&instance.id), &launched.impaired) {
-            return Some((*since, format!("EC2's status checks say {said}")));
-        }
-        // One whose engine never answered is not replaced: its successor would fare no better.
-        let since = self.facts.lost_since.get(&instance.id).filter(|_| launched.ready)?;
-        Some((*since, "its engine is silent".to_owned()))
-    }
-
-    /// What speaks against replacing it now. Silence may be the controller's own: then nobody may be terminated for it.
-    fn doubt(&self, lineup: &Lineup<'_>, instance: &Instance, launched: &Launched) -> Option<String> {
-        let other_in_hand = lineup
-            .staying
-            .iter()
-            .filter(|other| other.id != instance.id)
-            .find(|other| fleet::phase(&other.status) != fleet::Phase::Online);
-        if let Some(other) = other_in_hand {
-            return Some(format!("{} is {} at the moment, one at a time", other.hostname, other.status));
-        }
-        if let Some(hostname) = lineup.missing.first() {
-            return Some(format!("{hostname} is being launched, one at a time"));
-        }
-        if launched.impaired.is_some() {
-            return None;
-        }
-        let mut engines = self.seen.engines.iter().filter(|(hostname, _)| **hostname != instance.hostname).peekable();
-        let alone = engines.peek().is_none();
-        if engines.any(|(_, engine)| matches!(engine, Seen::Known(_))) {
-            return None;
-        }
-        if !alone {
-            return Some(
-                "no other engine of the stack answers either, so that the trouble may be between them and the \
-                 controller; check security groups, routes and certificates"
-                    .to_owned(),
-            );
-        }
-        let serves = self
-            .seen
-            .balancers
-            .values()
-            .filter_map(Seen::known)
-            .any(|balancer| balancer.targets.get(&instance.id) == Some(&crate::world::Target::InService));
-        serves.then(|| "it is the only one, and its load balancer still has it in service".to_owned())
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     action::{Action, Launch, launch_intent},
     bootstrap,
-    plan::{Plan, failure_message, lineup::Lineup},
+    plan::{Intent, Plan, failure_message, lineup::Lineup},
     spec::stack::{DeletionPolicy, EbsVolume},
     status::Kind,
     world::{Image, Seen, Subnet, Volume, tag},
@@ -28,14 +28,19 @@ impl Desk<'_> {
         if self.another_vpc(plan, &subnets) {
             return;
         }
+        let sent_to = self.sent(hostname).and_then(|intent| intent.place.as_deref());
         let script = match user_data(self.desired, self.layer, hostname) {
             Ok(script) => script,
             Err(error) => return plan.condition(Kind::Refused, hostname, error),
         };
         let Seen::Known(volumes) = &self.cloud.volumes else { return };
         let taken_over = self.taken_over(hostname, volumes);
-        let launches: Vec<Action> = self
-            .spread(lineup, &subnets, &taken_over)
+        // What may be there already is asked for where it would be; anywhere else it would be a second one.
+        let asked_for = subnets.iter().find(|(id, _)| Some(*id) == sent_to).copied();
+        let spread = self.spread(lineup, &subnets, &taken_over);
+        let launches: Vec<Action> = asked_for
+            .map_or(spread, |place| vec![place])
+            .into_iter()
             .map(|(subnet_id, subnet)| {
                 let launch = self.told(hostname, &image, subnet_id, &subnet.zone, &script, &taken_over);
                 Action::LaunchInstance { launch: Box::new(launch) }
@@ -63,23 +68,30 @@ impl Desk<'_> {
         }
     }
 
-    fn image(&self, plan: &mut Plan, hostname: &str) -> Option<Image> {
-        match image(self.layer, self.cloud) {
-            Some(Seen::Known(image)) => Some(image.clone()),
-            Some(Seen::Unknown(trouble)) => {
-                plan.unobservable(&format!("image of {hostname}"), trouble);
-                None
-            }
-            None => {
-                plan.hold(hostname, "a first look at its image", None);
-                None
-            }
+    /// What a launch would need and is not there is told whether or not there is one to launch.
+    pub(super) fn ingredients(&self, plan: &mut Plan) {
+        let subject = format!("layer {}", self.layer.short_name);
+        if let Some(Seen::Unknown(trouble)) = image(self.layer, self.cloud) {
+            plan.condition(Kind::Unobservable, &subject, &trouble.message);
         }
+        let Seen::Known(known) = &self.cloud.subnets else { return };
+        for id in self.layer.subnet_ids.iter().filter(|id| !known.contains_key(*id)) {
+            let region = &self.desired.stack.region;
+            let message = format!("there is no subnet {id} in {region}; correct subnetIds in the manifest");
+            plan.condition(Kind::Refused, &subject, message);
+        }
+    }
+
+    fn image(&self, plan: &mut Plan, hostname: &str) -> Option<Image> {
+        let known = image(self.layer, self.cloud).and_then(Seen::known).cloned();
+        if known.is_none() {
+            plan.hold(hostname, "a clear answer about its image", None);
+        }
+        known
     }
 
     /// The declared subnets that exist, in the order in which they are declared.
     fn subnets(&self, plan: &mut Plan) -> Option<Vec<(&str, &Subnet)>> {
-        let subject = format!("layer {}", self.layer.short_name);
         let known = match &self.cloud.subnets {
             Seen::Known(known) => known,
             Seen::Unknown(trouble) => {
@@ -87,18 +99,8 @@ impl Desk<'_> {
                 return None;
             }
         };
-        let mut there = Vec::new();
-        for id in &self.layer.subnet_ids {
-            match known.get(id) {
-                Some(subnet) => there.push((id.as_str(), subnet)),
-                None => {
-                    let region = &self.desired.stack.region;
-                    let message = format!("there is no subnet {id} in {region}; correct subnetIds in the manifest");
-                    plan.condition(Kind::Refused, &subject, message);
-                }
-            }
-        }
-        Some(there).filter(|there| !there.is_empty())
+        let there = self.layer.subnet_ids.iter().filter_map(|id| Some((id.as_str(), known.get(id)?)));
+        Some(there.collect::<Vec<_>>()).filter(|there| !there.is_empty())
     }
 
     /// An instance can be registered only with target groups of its own VPC ("Register targets with your target group").
@@ -142,7 +144,7 @@ impl Desk<'_> {
         lineup: &Lineup<'_>,
         subnets: &[(&'s str, &'s Subnet)],
         taken_over: &BTreeMap<String, &Volume>,
-    ) -> impl Iterator<Item = (&'s str, &'s Subnet)> {
+    ) -> Vec<(&'s str, &'s Subnet)> {
         let in_zone = |zone: &str| {
             let launched = lineup.staying.iter().filter_map(|instance| instance.launched.as_ref());
             launched.filter(|launched| launched.zone == zone).count()
@@ -154,7 +156,7 @@ impl Desk<'_> {
             .filter(|(_, subnet)| taken_over.values().all(|volume| volume.zone == subnet.zone))
             .collect();
         candidates.sort_by_key(|(_, subnet)| in_zone(&subnet.zone));
-        candidates.into_iter()
+        candidates
     }
 
     fn nowhere(
@@ -229,11 +231,17 @@ impl Desk<'_> {
 
     /// The token of what was sent already, as long as it can still come to be; else a new one.
     fn token(&self, hostname: &str) -> String {
-        let sent = self.facts.intents.get(&launch_intent(hostname)).and_then(|intent| intent.token.as_ref());
-        match sent.filter(|token| !self.cloud.spent_tokens.contains(*token)) {
+        match self.sent(hostname).and_then(|intent| intent.token.as_ref()) {
             Some(token) => token.clone(),
             None => new_token(&self.desired.stack.name, &self.desired.stack.region, hostname, self.now),
         }
+    }
+
+    /// What was sent for the hostname and can still come to be.
+    fn sent(&self, hostname: &str) -> Option<&Intent> {
+        let intent = self.facts.intents.get(&launch_intent(hostname))?;
+        let spent = intent.token.as_ref().is_some_and(|token| self.cloud.spent_tokens.contains(token));
+        Some(intent).filter(|_| !spent)
     }
 }
 

@@ -7,6 +7,7 @@ mod volumes;
 
 use jiff::Timestamp;
 
+pub(super) use heal::to_be_healed;
 pub use settings::differences;
 
 use super::{
@@ -48,12 +49,13 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, cloud: &Ec2, seen: &Obser
 
 impl Desk<'_> {
     fn layer(&self, plan: &mut Plan) {
-        let lineup = lineup(self.desired, self.layer, self.seen);
+        let lineup = lineup(self.desired, self.layer, self.seen, self.facts, self.now);
+        self.ingredients(plan);
         self.twins(plan, &lineup);
         for hostname in &lineup.missing {
             self.launch(plan, &lineup, hostname);
         }
-        for instance in &lineup.staying {
+        for instance in lineup.staying.iter().chain(&lineup.ailing) {
             // Its token stays on record: whatever a read misses, launching it again makes no second one.
             plan.wanted.insert(launch_intent(&instance.hostname));
             self.keep_up(plan, &lineup, instance);
@@ -101,7 +103,7 @@ impl Desk<'_> {
                 self.volumes(plan, instance, launched);
                 self.security_groups(plan, instance, launched);
                 self.first_contact(plan, instance, launched);
-                self.heal(plan, lineup, instance, launched);
+                self.heal(plan, lineup, instance);
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn plan(
         if !found.ours && !desired.stack.adopt {
             continue;
         }
-        let lineup = lineup(desired, layer, seen);
+        let lineup = lineup(desired, layer, seen, facts, now);
         for instance in &lineup.staying {
             keep_up(plan, layer, instance, facts, now);
         }
