@@ -69,7 +69,7 @@ def create(region: str, request: dict) -> dict:
     vpc = subnets[0]["VpcId"]
     security_groups = _security_groups(region, vpc, request.get("SecurityGroups") or [])
     if not security_groups and kind == "application":
-        security_groups = network.default_security_group(region, vpc)
+        security_groups = [i for i, group in network.security_groups(region, vpc).items() if group == "default"]
     number = records.new_id()
     wanted = {
         "Arn": records.arn(region, f"loadbalancer/{records.KINDS[kind]}/{name}/{number}"),
@@ -199,15 +199,19 @@ def _subnets(region: str, kind: str, request: dict, balancer: dict | None = None
         raise elb_error("InvalidSubnet", "The subnets of a load balancer must all be in the same VPC")
     zones = [s["ZoneName"] for s in found]
     if len(set(zones)) != len(zones):
-        raise elb_error("InvalidConfigurationRequest", "A load balancer cannot be attached to multiple subnets in the same Availability Zone")
+        raise elb_error(
+            "InvalidConfigurationRequest",
+            "A load balancer cannot be attached to multiple subnets in the same Availability Zone",
+        )
     if kind == "application" and len(zones) < 2:
         raise invalid("At least two subnets in two different Availability Zones must be specified")
     return sorted(found, key=lambda s: s["ZoneName"])
 
 
 def _security_groups(region: str, vpc: str, ids: list[str]) -> list[str]:
+    known = network.security_groups(region, vpc) if ids else {}
     for group_id in ids:
-        if not network.has_security_group(region, vpc, group_id):
+        if group_id not in known:
             raise elb_error("InvalidSecurityGroup", f"The security group ID '{group_id}' does not exist in {vpc}")
     return sorted(ids)
 

@@ -86,6 +86,8 @@ def _frontend(balancer: dict, listener: dict, rules: list[dict], groups: dict[st
     lines = [f"frontend f{port}", f"    mode {mode}", f"    bind {balancer['Address']}:{port}{tls}"]
     if mode == "http":
         lines += [
+            # A process that gives way to another closes a client's idle connection with its next answer, not under it.
+            "    option idle-close-on-response",
             "    option forwardfor",
             f"    http-request set-header X-Forwarded-Proto {'https' if secure else 'http'}",
             f"    http-request set-header X-Forwarded-Port {port}",

@@ -104,10 +104,12 @@ def watch() -> None:
 def step() -> None:
     """Looks once at every target, and does what is due."""
     with store.read() as tables:
-        looked_at = [(g["Arn"], pool_of(tables, g)) for g in tables[GROUPS].values() if g["_targets"]]
-    for arn, pool in looked_at:
+        looked_at = [
+            (g["Arn"], pool_of(tables, g), list(g["_targets"].values())) for g in tables[GROUPS].values() if g["_targets"]
+        ]
+    for arn, pool, targets in looked_at:
         try:
-            servers = haproxy.servers(pool) if pool else {}
+            servers = haproxy.servers(pool) if pool and any(map(_restless, targets)) else {}
         except RuntimeError:
             # Nothing can be done with a process that does not answer; it is asked again in a moment.
             continue
@@ -136,6 +138,11 @@ def pool_of(tables: dict, group: dict) -> haproxy.Pool | None:
     return config.pool(tables[BALANCERS][user], group) if user else None
 
 
+def _restless(target: dict) -> bool:
+    """Whether what HAProxy has to say of it may change anything here."""
+    return target["state"] == "draining" or not target["served"]
+
+
 def _due(target: dict, servers: dict[int, dict], used: bool) -> str | None:
     now, server = time.time(), servers.get(target["slot"])
     machine = machines.get(target["Id"])
@@ -147,7 +154,7 @@ def _due(target: dict, servers: dict[int, dict], used: bool) -> str | None:
         return "enter" if now >= target["enters_at"] else None
     if target["state"] == "draining":
         idle = server is None or server["sessions"] == 0
-        young = now < target["drain_began"] + setting("drain_min")
+        young = now < target["drain_began"] + setting("drain_min") or setting("drain_whole_delay")
         return "leave" if not used or now >= target["drain_deadline"] or (idle and not young) else None
     if machine.state == "stopped":
         return None if target.get("stopped") else "note its stop"
@@ -174,10 +181,11 @@ def _do(due: str | None, pool: haproxy.Pool | None, group: dict, target: dict) -
             target["served"] = True
         case "note its service":
             target["served"] = True
-        case "note its stop":
-            target["stopped"] = True
-        case "note its end":
-            target["terminated_at"] = time.time()
+        case "note its stop" | "note its end":
+            # It stays registered, but nothing goes there: its address may be another's soon.
+            if pool:
+                haproxy.empty(pool, target["slot"])
+            target.update({"stopped": True} if due == "note its stop" else {"terminated_at": time.time()})
 
 
 def _enter(pool: haproxy.Pool | None, group: dict, target: dict) -> None:
@@ -201,7 +209,8 @@ def _leave(pool: haproxy.Pool | None, group: dict, target: dict) -> None:
 
 
 def _seats(group: dict) -> list[haproxy.Seat]:
-    return [_seat(group, target) for target in group["_targets"].values() if target.get("address")]
+    inside = [t for t in group["_targets"].values() if t.get("address") and not t.get("stopped") and "terminated_at" not in t]
+    return [_seat(group, target) for target in inside]
 
 
 def _seat(group: dict, target: dict) -> haproxy.Seat:
