@@ -7,7 +7,8 @@ from localstack.aws.spec import load_service
 from localstack.services.moto import _proxy_moto
 from localstack.services.plugins import Service, aws_provider
 
-from . import account, apps, attachments, deployments, ebs, elb as classic, instances, layers, model, rds, scaling, stacks, tags
+from . import account, apps, attachments, deployments, ebs, elb as classic, instances, layers, model, rds, scaling, stacks
+from . import tags
 from .elbv2 import balancers, groups, listeners, rules, tags as v2_tags, targets
 
 OPSWORKS = {}

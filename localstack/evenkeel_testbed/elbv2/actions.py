@@ -33,7 +33,8 @@ def checked(tables: dict, region: str, balancer: dict, protocol: str, actions: l
     if group["VpcId"] != balancer["VpcId"]:
         raise elb_error(
             "InvalidConfigurationRequest",
-            f"Target group '{group['Arn']}' is in {group['VpcId']}, load balancer '{balancer['Arn']}' in {balancer['VpcId']}",
+            f"Target group '{group['Arn']}' is in {group['VpcId']}, load balancer '{balancer['Arn']}' in "
+            f"{balancer['VpcId']}",
         )
     if records.users(tables).get(group["Arn"], balancer["Arn"]) != balancer["Arn"]:
         raise elb_error(

@@ -228,8 +228,11 @@ def _matcher(codes: str, protocol: str) -> str:
     for part in codes.split(","):
         low, dash, high = part.partition("-")
         ends = [low, high] if dash else [low]
-        if not all(re.fullmatch(r"\d{3}", end) and 200 <= int(end) <= highest for end in ends) or int(ends[0]) > int(ends[-1]):
-            raise invalid(f"Health check matcher HTTP code '{codes}' must be within 200 and {highest}, like 200,202 or 200-299")
+        known = all(re.fullmatch(r"[0-9]{3}", end) and 200 <= int(end) <= highest for end in ends)
+        if not known or int(ends[0]) > int(ends[-1]):
+            raise invalid(
+                f"Health check matcher HTTP code '{codes}' must be within 200 and {highest}, like 200,202 or 200-299"
+            )
     return codes
 
 

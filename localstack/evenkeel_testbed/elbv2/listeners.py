@@ -36,7 +36,7 @@ def create(region: str, request: dict) -> dict:
             tables[LISTENERS][wanted["Arn"]] = wanted
             _start(tables, balancer, wanted, None)
         elif any(same.get(key) != wanted.get(key) for key in ("Protocol", "Certificates", "SslPolicy", "DefaultActions")):
-            raise elb_error("DuplicateListener", f"A listener already exists on this port for load balancer '{balancer['Arn']}'")
+            raise _duplicate(balancer)
         return {"Listeners": [_shown(same or wanted)]}
 
 
@@ -62,7 +62,7 @@ def modify(region: str, request: dict) -> dict:
         changed = _checked(tables, region, balancer, listener, request)
         other = _on_port(tables, balancer, changed["Port"])
         if other is not None and other is not listener:
-            raise elb_error("DuplicateListener", f"A listener already exists on this port for load balancer '{balancer['Arn']}'")
+            raise _duplicate(balancer)
         listener.update(changed)
         _start(tables, balancer, listener, before)
         return {"Listeners": [_shown(listener)]}
@@ -107,6 +107,10 @@ def describe_certificates(region: str, request: dict) -> dict:
         found += [{"CertificateArn": arn, "IsDefault": False} for arn in listener["Extra"]]
         page, more = records.page(found, request, key="CertificateArn")
         return {"Certificates": page, **more}
+
+
+def _duplicate(balancer: dict):
+    return elb_error("DuplicateListener", f"A listener already exists on this port for load balancer '{balancer['Arn']}'")
 
 
 def _on_port(tables: dict, balancer: dict, port: int) -> dict | None:

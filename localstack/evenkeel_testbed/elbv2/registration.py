@@ -209,7 +209,8 @@ def _leave(pool: haproxy.Pool | None, group: dict, target: dict) -> None:
 
 
 def _seats(group: dict) -> list[haproxy.Seat]:
-    inside = [t for t in group["_targets"].values() if t.get("address") and not t.get("stopped") and "terminated_at" not in t]
+    gone = ("stopped", "terminated_at")
+    inside = [t for t in group["_targets"].values() if t.get("address") and not any(map(t.get, gone))]
     return [_seat(group, target) for target in inside]
 
 

@@ -31,10 +31,11 @@ def describe(region: str, request: dict) -> dict:
     if len(request["ResourceArns"]) > 20:
         raise records.invalid("At most 20 resource ARNs can be specified")
     with store.read(faults.lag("elbv2", region)) as tables:
+        found = {arn: _resource(tables, region, arn)["Tags"] for arn in request["ResourceArns"]}
         return {
             "TagDescriptions": [
-                {"ResourceArn": arn, "Tags": [{"Key": k, "Value": v} for k, v in _resource(tables, region, arn)["Tags"].items()]}
-                for arn in request["ResourceArns"]
+                {"ResourceArn": arn, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+                for arn, tags in found.items()
             ]
         }
 
