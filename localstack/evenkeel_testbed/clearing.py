@@ -6,15 +6,20 @@ import threading
 from pathlib import Path
 
 from . import boot, haproxy, machines, paths, registration, stacks, volumes
+from .elbv2 import clearing as v2_clearing, registration as v2_registration
 from .testbed import store
 
 LOG = logging.getLogger(__name__)
 
 
 def reset(stack_id: str | None) -> None:
-    """Removes a stack with its instances and its layers' balancers, or everything, without ceremony."""
+    """Removes a stack with its instances and its layers' balancers, or everything, without ceremony. Load balancers
+    and target groups of the second version are a stack's by their tag."""
     with store.change() as tables:
+        cleared = v2_clearing.clear(tables, stack_id)
         if stack_id is not None and stack_id not in tables["stacks"]:
+            if cleared:
+                return
             raise LookupError(f"stack {stack_id}")
         gone = [stack_id] if stack_id else list(tables["stacks"])
         attached = [
@@ -53,6 +58,7 @@ def restart_balancers() -> None:
     with store.change() as tables:
         for balancer in tables["balancers"].values():
             registration.start(balancer)
+    v2_registration.start_all()
 
 
 def _end(ec2_id: str, instance_id: str) -> None:

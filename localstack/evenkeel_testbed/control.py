@@ -6,8 +6,9 @@ from rolo import Response
 
 from localstack.services.edge import ROUTER
 
-from . import clearing, haproxy, health, machines, paths, pki, testbed
+from . import classic, clearing, haproxy, machines, paths, pki, samples, testbed
 from .calls import calls
+from .elbv2 import view as v2_view
 from .faults import faults
 from .testbed import store
 
@@ -49,8 +50,8 @@ def on_faults(request):
     if request.method == "POST":
         wanted = _body(request)
         fault_id = faults.add(wanted)
-        if wanted.get("lag") and wanted["service"] == "elb":
-            health.keep_samples()
+        if wanted.get("lag"):
+            samples.keep(wanted["service"])
         return {"id": fault_id}
     if request.method == "DELETE":
         faults.remove()
@@ -87,7 +88,7 @@ def on_instances(request) -> list:
 def on_loadbalancers(request) -> list:
     with store.read() as tables:
         balancers = [dict(b) for b in tables["balancers"].values()]
-    return [_balancer(balancer) for balancer in balancers]
+    return [_balancer(balancer) for balancer in balancers] + v2_view.balancers()
 
 
 def on_reset(request) -> dict:
@@ -126,11 +127,12 @@ def _instance(tables: dict, instance: dict) -> dict:
 
 def _balancer(balancer: dict) -> dict:
     try:
-        servers = haproxy.servers(balancer)
+        servers = haproxy.servers(classic.pool(balancer))
     except RuntimeError:
         servers = {}
     return {
         "name": balancer["Name"],
+        "kind": "classic",
         "region": balancer["Region"],
         "address": balancer["Address"],
         "ports": [listener["LoadBalancerPort"] for listener in balancer["Listeners"]],

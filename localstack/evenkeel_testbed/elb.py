@@ -4,7 +4,7 @@ import random
 import re
 from datetime import datetime, timezone
 
-from . import faults, haproxy, health, machines, paths, registration
+from . import faults, haproxy, health, machines, registration
 from .errors import elb_error, no_ec2_instance, no_load_balancer
 from .registration import key
 from .testbed import ec2_id, store
@@ -31,11 +31,10 @@ def create_load_balancer(region: str, request: dict) -> dict:
     with store.change() as tables:
         if key(region, name) in tables["balancers"]:
             raise elb_error("DuplicateLoadBalancerName", f"Load balancer {name} already exists")
-        used = {balancer["Address"] for balancer in tables["balancers"].values()}
         balancer = {
             "Name": name,
             "Region": region,
-            "Address": next(address for address in paths.BALANCERS if address not in used),
+            "Address": haproxy.free_address(tables),
             "DNSName": f"{name}-{number}.{region}.elb.amazonaws.com",
             "Listeners": listeners,
             "AvailabilityZones": request.get("AvailabilityZones") or [f"{region}a"],

@@ -1,9 +1,10 @@
 """One HAProxy process for each balancer, steered through its runtime socket.
 
-The configuration holds SLOTS empty server slots: registering an instance fills one through the socket, so
-traffic never sees a reload. All health comes from the checks of the backend `health`; the backends that carry
-traffic track it. Only new listeners, health checks or time-outs need another process, which takes over the
-listening sockets of the old one and the state of its servers.
+A configuration holds SLOTS empty server slots for each pool of targets: registering an instance fills one through
+the socket, so traffic never sees a reload. All health comes from the checks of one backend of the pool; the
+backends that carry traffic track it. Only new listeners, health checks or time-outs need another process, which
+takes over the listening sockets of the old one and the state of its servers. What a configuration says is
+classic.py's and elbv2/config.py's.
 """
 
 import csv
@@ -14,7 +15,9 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable
 
 from . import paths
 
@@ -22,17 +25,35 @@ SLOTS = 32
 EMPTY = "0.0.0.0"
 
 
-def render(balancer: dict, interval_override: float | None, addresses: dict[int, str]) -> str:
-    """The configuration of a balancer record (elb.py), with the addresses of the slots that are taken: HAProxy's
-    state file gives a new process everything of a server but its address."""
-    files = Files(balancer)
-    idle = balancer["Attributes"]["ConnectionSettings"]["IdleTimeout"]
-    check = balancer["HealthCheck"]
-    protocol, port, path = parse_target(check["Target"])
-    interval = round(1000 * (interval_override or check["Interval"]))
-    # The interval may be shortened for tests; what a target is given to answer in is not: a busy machine is no sick one.
-    timeout = round(1000 * check["Timeout"])
-    lines = [
+@dataclass(frozen=True)
+class Pool:
+    """The slots of targets that are checked alike. `record` is the balancer's, of which the process knows Name and
+    Address; `traffic` tells for each backend the port of its servers, or None where every target has its own."""
+
+    record: dict
+    checks: str
+    traffic: dict[str, int | None]
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a slot holds. The ports are told where the pool leaves them to the target."""
+
+    slot: int
+    address: str
+    port: int | None = None
+    check_port: int | None = None
+    draining: bool = False
+
+
+# The seats of a pool by their slots, by the name of the pool's checks.
+Taken = dict[str, dict[int, Seat]]
+
+
+def head(record: dict, idle: float, check_timeout: float) -> list[str]:
+    """The first lines of any balancer's configuration; times in seconds."""
+    files = Files(record)
+    return [
         "global",
         f"    stats socket {files.socket} mode 600 level admin expose-fd listeners",
         f"    server-state-file {files.server_state}",
@@ -45,53 +66,16 @@ def render(balancer: dict, interval_override: float | None, addresses: dict[int,
         "    timeout connect 5s",
         f"    timeout client {idle}s",
         f"    timeout server {idle}s",
-        f"    timeout check {timeout}ms",
-        # A classic balancer does not send a request twice.
+        f"    timeout check {round(1000 * check_timeout)}ms",
+        # No balancer of AWS's sends a request twice.
         "    retries 0",
-        "backend health",
     ]
-    if protocol in ("HTTP", "HTTPS"):
-        lines += ["    mode http", f"    option httpchk GET {path}", "    http-check expect status 200"]
-    else:
-        lines += ["    mode tcp"]
-    secure = " check-ssl verify none" if protocol in ("HTTPS", "SSL") else ""
-    for slot in range(1, SLOTS + 1):
-        # A server that begins disabled keeps those that track it in maintenance, whatever the state file says.
-        disabled = "" if slot in addresses else " disabled"
-        lines.append(
-            f"    server s{slot} {addresses.get(slot, EMPTY)}:{port} check port {port}{secure} inter {interval}ms "
-            f"rise {check['HealthyThreshold']} fall {check['UnhealthyThreshold']}{disabled}"
-        )
-    for listener in balancer["Listeners"]:
-        lines += _listener(balancer, listener, addresses)
-    return "\n".join(lines) + "\n"
 
 
-def _listener(balancer: dict, listener: dict, addresses: dict[int, str]) -> list[str]:
-    port = listener["LoadBalancerPort"]
-    mode = "http" if listener["Protocol"].upper() in ("HTTP", "HTTPS") else "tcp"
-    tls = f" ssl crt {paths.PKI / 'balancer.pem'}" if listener["Protocol"].upper() in ("HTTPS", "SSL") else ""
-    to_tls = " ssl verify none" if listener["InstanceProtocol"].upper() in ("HTTPS", "SSL") else ""
-    lines = [
-        f"frontend f{port}",
-        f"    mode {mode}",
-        f"    bind {balancer['Address']}:{port}{tls}",
-        f"    default_backend b{port}",
-        f"backend b{port}",
-        f"    mode {mode}",
-        "    balance roundrobin",
-    ]
-    if mode == "http":
-        scheme = "https" if tls else "http"
-        lines += [
-            "    option forwardfor",
-            f"    http-request set-header X-Forwarded-Proto {scheme}",
-            f"    http-request set-header X-Forwarded-Port {port}",
-        ]
-    for slot in range(1, SLOTS + 1):
-        address = addresses.get(slot, EMPTY)
-        lines.append(f"    server s{slot} {address}:{listener['InstancePort']} track health/s{slot}{to_tls}")
-    return lines
+def free_address(tables: dict) -> str:
+    """An address that no balancer has, classic or of the second version."""
+    used = {balancer["Address"] for table in ("balancers", "v2_balancers") for balancer in tables[table].values()}
+    return next(address for address in paths.BALANCERS if address not in used)
 
 
 def parse_target(target: str) -> tuple[str, int, str]:
@@ -119,37 +103,57 @@ class Files:
         self.server_state = base / f"{number}.state"
 
 
-def up_to_date(balancer: dict, interval_override: float | None) -> bool:
-    """Whether a process runs with this configuration. Addresses do not count: they change through the socket."""
-    try:
-        first = Files(balancer).config.open().readline()
-    except OSError:
-        return False
-    return first == _recipe(balancer, interval_override) and pid(balancer) is not None
+def run(record: dict, render: Callable[[Taken], str], pools: list[tuple[Pool, list[Seat]]]) -> set[str]:
+    """Has a process run with the configuration that `render` gives. The slots of pools that a running process has
+    already pass to the new one as they are; the others are filled afresh. Gives the names of those pools' checks.
+    The caller holds the store's lock, as everybody does who changes a slot: none may change between two processes."""
+    # Addresses do not count for whether a configuration is the same: they change through the socket.
+    recipe = f"# {hashlib.sha256(render({}).encode()).hexdigest()}\n"
+    if _first_line(record) == recipe and pid(record) is not None:
+        return set()
+    known = _backends(record) if pid(record) is not None else set()
+    # HAProxy's state file gives a new process everything of a server but its address.
+    carried = {pool.checks: {seat.slot: seat for seat in seats} for pool, seats in pools if pool.checks in known}
+    _start(record, recipe + render(carried))
+    _wait_ready(record)
+    for pool, seats in pools:
+        if pool.checks not in known:
+            for seat in seats:
+                fill(pool, seat)
+                if seat.draining:
+                    drain(pool, seat.slot)
+    return {pool.checks for pool, _ in pools} - known
 
 
-def _recipe(balancer: dict, interval_override: float | None) -> str:
-    return f"# {hashlib.sha256(render(balancer, interval_override, {}).encode()).hexdigest()}\n"
-
-
-def start(balancer: dict, interval_override: float | None, addresses: dict[int, str]) -> None:
-    """Starts the balancer's process, or replaces a running one without closing its listening sockets."""
-    files = Files(balancer)
+def _start(record: dict, text: str) -> None:
+    files = Files(record)
     files.directory.mkdir(parents=True, exist_ok=True)
-    files.config.write_text(
-        _recipe(balancer, interval_override) + render(balancer, interval_override, addresses)
-    )
     command = ["haproxy", "-D", "-f", str(files.config), "-p", str(files.pid)]
-    old = pid(balancer)
+    old = pid(record)
+    files.config.write_text(text)
     if old:
-        files.server_state.write_text(ask(balancer, "show servers state"))
+        files.server_state.write_text(ask(record, "show servers state"))
         command += ["-x", str(files.socket), "-sf", str(old)]
     else:
         files.server_state.write_text("")
         files.socket.unlink(missing_ok=True)
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        raise RuntimeError(f"haproxy: {done.stderr.strip()}")
+        # Not this configuration: what runs, if anything does, runs with another.
+        files.config.write_text("# refused\n" + text)
+        raise RuntimeError(f"haproxy of {record['Name']} ({files.config}): {done.stderr.strip()}")
+
+
+def _first_line(record: dict) -> str:
+    try:
+        with Files(record).config.open() as file:
+            return file.readline()
+    except OSError:
+        return ""
+
+
+def _backends(record: dict) -> set[str]:
+    return {line.strip() for line in ask(record, "show backend").splitlines() if line and not line.startswith("#")}
 
 
 def stop(balancer: dict) -> None:
@@ -201,56 +205,65 @@ def ask(balancer: dict, *commands: str) -> str:
         raise RuntimeError(f"haproxy of {balancer['Name']}: {error}") from error
 
 
-def fill(balancer: dict, slot: int, address: str) -> None:
+def fill(pool: Pool, seat: Seat) -> None:
     """Puts an instance into a slot. It gets no traffic before its checks have passed: HAProxy takes a server for
     healthy until a check says otherwise, so it enters drained, is declared down, and only then made ready."""
+    checked = f"{pool.checks}/s{seat.slot}"
     ports = [
-        f"set server b{x['LoadBalancerPort']}/s{slot} addr {address} port {x['InstancePort']}"
-        for x in balancer["Listeners"]
+        f"set server {backend}/s{seat.slot} addr {seat.address} port {port or seat.port}"
+        for backend, port in pool.traffic.items()
     ]
+    own = [f"set server {checked} check-port {seat.check_port}"] if seat.check_port else []
     ask(
-        balancer,
+        pool.record,
         *ports,
-        f"set server health/s{slot} addr {address}",
-        f"set server health/s{slot} state drain",
-        f"set server health/s{slot} health down",
-        f"set server health/s{slot} state ready",
+        f"set server {checked} addr {seat.address}",
+        *own,
+        f"set server {checked} state drain",
+        f"set server {checked} health down",
+        f"set server {checked} state ready",
     )
 
 
-def drain(balancer: dict, slot: int) -> None:
-    ask(balancer, f"set server health/s{slot} state drain")
+def drain(pool: Pool, slot: int) -> None:
+    ask(pool.record, f"set server {pool.checks}/s{slot} state drain")
 
 
-def undrain(balancer: dict, slot: int) -> None:
-    ask(balancer, f"set server health/s{slot} state ready")
+def undrain(pool: Pool, slot: int) -> None:
+    ask(pool.record, f"set server {pool.checks}/s{slot} state ready")
 
 
-def empty(balancer: dict, slot: int) -> None:
-    """Closes what is left of the slot's sessions, and frees it."""
-    ask(
-        balancer,
-        f"set server health/s{slot} state maint",
-        *(f"shutdown sessions server b{x['LoadBalancerPort']}/s{slot}" for x in balancer["Listeners"]),
-    )
+def accept(pool: Pool, slot: int) -> None:
+    """Takes the slot's instance for healthy, however many checks it has yet to pass."""
+    ask(pool.record, f"set server {pool.checks}/s{slot} health up")
 
 
-def servers(balancer: dict) -> dict[int, dict]:
-    """For each slot: `status` as the checks see it (UP, DOWN 1/2, DRAIN, MAINT), and `sessions` in flight."""
-    text = ask(balancer, "show stat -1 4 -1")
+def empty(pool: Pool, slot: int, cut: bool = True) -> None:
+    """Frees the slot; what is left of its sessions is closed, or with `cut` false left to end by itself."""
+    closing = [f"shutdown sessions server {backend}/s{slot}" for backend in pool.traffic] if cut else []
+    ask(pool.record, f"set server {pool.checks}/s{slot} state maint", *closing)
+
+
+def servers(pool: Pool) -> dict[int, dict]:
+    """For each slot: `status` as the checks see it (UP, DOWN 1/2, DRAIN, MAINT), `sessions` in flight, how the last
+    check ended (`check`, L7STS for instance) and the HTTP status that it saw (`code`, or "")."""
+    text = ask(pool.record, "show stat -1 4 -1")
     found: dict[int, dict] = {}
     for row in csv.DictReader(io.StringIO(text.lstrip("# "))):
+        if row["pxname"] != pool.checks and row["pxname"] not in pool.traffic:
+            continue
         slot = int(row["svname"][1:])
-        entry = found.setdefault(slot, {"status": "MAINT", "sessions": 0, "check": ""})
-        if row["pxname"] == "health":
+        entry = found.setdefault(slot, {"status": "MAINT", "sessions": 0, "check": "", "code": ""})
+        if row["pxname"] == pool.checks:
             entry["status"] = row["status"]
-            entry["check"] = row["check_status"]
+            entry["check"] = row["check_status"].lstrip("* ")
+            entry["code"] = row["check_code"]
         else:
             entry["sessions"] += int(row["scur"] or 0)
     return found
 
 
-def wait_ready(balancer: dict, seconds: float = 5) -> None:
+def _wait_ready(balancer: dict, seconds: float = 5) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,14 +1,10 @@
 """What DescribeInstanceHealth says, in the words of its API reference, from HAProxy's own checks."""
 
-import threading
 import time
-from collections import deque
 
-from . import haproxy, machines
-from .faults import faults
+from . import classic, haproxy, machines
+from .samples import Samples
 from .testbed import setting, store
-
-SAMPLE_EVERY = 0.25
 
 IN_PROGRESS = "Instance registration is still in progress."
 FAILED = "Instance has failed at least the UnhealthyThreshold number of health checks consecutively."
@@ -18,18 +14,15 @@ NOT_REGISTERED = "Instance is not currently registered with the LoadBalancer."
 STOPPED = "Instance is in stopped state."
 TRANSIENT = "A transient error occurred. Please try again later."
 
-_samples: deque[tuple[float, dict]] = deque(maxlen=1000)
-_sampler: threading.Thread | None = None
-
 
 def states(balancer: dict, lag: float = 0) -> dict[str, dict]:
     """The state of every instance that is registered or draining, by its EC2 id."""
     if lag > 0:
-        past = _sample_before(time.time() - lag, balancer)
+        past = _samples.before(time.time() - lag)
         if past is not None:
-            return past
+            return past.get(f"{balancer['Region']}/{balancer['Name']}", {})
     try:
-        servers = haproxy.servers(balancer)
+        servers = haproxy.servers(classic.pool(balancer))
     except RuntimeError:
         servers = {}
     return {
@@ -73,27 +66,10 @@ def _said(instance_id: str, state: str, reason: str, description: str) -> dict:
     return {"InstanceId": instance_id, "State": state, "ReasonCode": reason, "Description": description}
 
 
-def keep_samples() -> None:
-    """While a test asks for lagging reads of this service, remembers what they will have to say."""
-    global _sampler
-    if _sampler is None or not _sampler.is_alive():
-        _samples.clear()
-        _sampler = threading.Thread(target=_sample, name="health-samples", daemon=True)
-        _sampler.start()
+def _look() -> dict:
+    with store.read() as tables:
+        balancers = dict(tables["balancers"])
+    return {name: states(balancer) for name, balancer in balancers.items()}
 
 
-def _sample() -> None:
-    while any(fault.get("lag") and fault["service"] == "elb" for fault in faults.list()):
-        with store.read() as tables:
-            balancers = dict(tables["balancers"])
-        _samples.append((time.time(), {name: states(b) for name, b in balancers.items()}))
-        time.sleep(SAMPLE_EVERY)
-
-
-def _sample_before(moment: float, balancer: dict) -> dict | None:
-    chosen = None
-    for at, sample in list(_samples):
-        if at > moment and chosen is not None:
-            break
-        chosen = sample
-    return None if chosen is None else chosen.get(f"{balancer['Region']}/{balancer['Name']}", {})
+_samples = Samples("elb", _look)

@@ -6,6 +6,7 @@ from localstack.runtime import hooks
 from localstack.services.plugins import SERVICE_PLUGINS
 
 from . import boot, clearing, control, deployments, gateway, machines, registration
+from .elbv2 import registration as v2_registration
 from .testbed import store
 
 
@@ -17,15 +18,17 @@ def start():
     control.install()
     machines.ensure_network()
     registration.resume()
+    v2_registration.start_all()
     boot.resume()
     deployments.resume()
     threading.Thread(target=machines.watch, args=(boot.machine_changed,), name="docker-events", daemon=True).start()
+    threading.Thread(target=v2_registration.watch, name="targets", daemon=True).start()
 
 
 @hooks.on_infra_ready()
 def warm_up():
     """Loads the services now: the first call of a test should not pay for it."""
-    for service in ("opsworks", "elb"):
+    for service in ("opsworks", "elb", "elbv2"):
         SERVICE_PLUGINS.require(service)
 
 

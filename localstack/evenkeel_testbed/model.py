@@ -2,7 +2,7 @@
 
 from botocore.model import OperationModel, Shape, StructureShape
 
-from .errors import validation
+from .errors import elb_error, validation
 
 
 def check(operation: OperationModel, request: dict) -> None:
@@ -12,7 +12,9 @@ def check(operation: OperationModel, request: dict) -> None:
         _check(operation.input_shape, request or {}, "", problems)
     if problems:
         count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
-        raise validation(count + "; ".join(problems))
+        message = count + "; ".join(problems)
+        opsworks = operation.service_model.service_name == "opsworks"
+        raise validation(message) if opsworks else elb_error("ValidationError", message)
 
 
 def _check(shape: Shape, value, at: str, problems: list[str]) -> None:

@@ -1,18 +1,23 @@
 """What LocalStack loads: a provider for each service, with moto behind it for the operations that are not here.
 
-Operations of ec2, sns and so on are LocalStack's own; elbv2 goes to moto until it has a room of its own.
+Operations of ec2, sns and so on are LocalStack's own.
 """
 
 from localstack.aws.spec import load_service
 from localstack.services.moto import _proxy_moto
 from localstack.services.plugins import Service, aws_provider
 
-from . import apps, attachments, deployments, ebs, elb as classic, instances, layers, model, rds, scaling, stacks, tags
+from . import account, apps, attachments, deployments, ebs, elb as classic, instances, layers, model, rds, scaling, stacks
+from . import tags
+from .elbv2 import balancers, groups, listeners, rules, tags as v2_tags, targets
 
 OPSWORKS = {}
 for room in (stacks, layers, apps, instances, deployments, attachments, rds, ebs, scaling, tags):
     OPSWORKS.update(room.OPERATIONS)
 ELB = dict(classic.OPERATIONS)
+ELBV2 = {}
+for room in (balancers, groups, listeners, rules, targets, v2_tags):
+    ELBV2.update(room.OPERATIONS)
 
 
 class Provider:
@@ -25,7 +30,7 @@ def served(service: str, operations: dict) -> Service:
         spec = load_service(service)
         handlers = {name: _proxy_moto for name in spec.operation_names}
         for name, function in operations.items():
-            handlers[name] = answered(spec.operation_model(name), function, strict=service == "opsworks")
+            handlers[name] = answered(spec.operation_model(name), function, strict=service != "elb")
         return handlers
 
     return Service.for_provider(Provider(service), dispatch_table_factory=table)
@@ -39,6 +44,7 @@ def answered(operation, function, strict: bool):
         given = {key: value for key, value in (request or {}).items() if value is not None}
         if strict:
             model.check(operation, given)
+        account.enter(getattr(context, "account_id", None))
         answer = function(context.region, given)
         return model.shaped(operation.output_shape, answer) if operation.output_shape else {}
 
@@ -57,4 +63,4 @@ def elb():
 
 @aws_provider(api="elbv2")
 def elbv2():
-    return served("elbv2", {})
+    return served("elbv2", ELBV2)

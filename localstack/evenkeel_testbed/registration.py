@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 
-from . import haproxy, machines
+from . import classic, haproxy, machines
 from .errors import elb_error, no_load_balancer
 from .testbed import setting, store
 
@@ -29,24 +29,14 @@ def balancer(tables: dict, region: str, name: str) -> dict:
 
 
 def start(record: dict) -> None:
-    """Runs the balancer with its present configuration, and fills the slots of a fresh process. The caller holds
-    the store's lock, as everybody does who changes a slot: none may change between two processes."""
+    """Runs the balancer with its present configuration. The caller holds the store's lock."""
     override = setting("health_interval_override")
-    if haproxy.up_to_date(record, override):
-        return
-    fresh = haproxy.pid(record) is None
-    inside = {
-        entry["slot"]: (machines.get(instance_id).address, entry["state"])
+    seats = [
+        haproxy.Seat(entry["slot"], machine.address, draining=entry["state"] == "draining")
         for instance_id, entry in record["_instances"].items()
-        if entry["state"] != "registering" and machines.get(instance_id)
-    }
-    haproxy.start(record, override, {slot: address for slot, (address, _) in inside.items()})
-    haproxy.wait_ready(record)
-    if fresh:
-        for slot, (address, state) in inside.items():
-            haproxy.fill(record, slot, address)
-            if state == "draining":
-                haproxy.drain(record, slot)
+        if entry["state"] != "registering" and (machine := machines.get(instance_id))
+    ]
+    haproxy.run(record, lambda taken: classic.render(record, override, taken), [(classic.pool(record), seats)])
 
 
 def register(region: str, name: str, instance_ids: list[str]) -> None:
@@ -70,7 +60,7 @@ def register(region: str, name: str, instance_ids: list[str]) -> None:
             elif entry["state"] == "draining":
                 entry["state"] = "registered"
                 entry["visit"] = _next_visit(record)
-                haproxy.undrain(record, entry["slot"])
+                haproxy.undrain(classic.pool(record), entry["slot"])
         visits = {instance_id: entries[instance_id]["visit"] for instance_id in new}
     for instance_id in new:
         if delay > 0:
@@ -100,7 +90,7 @@ def deregister(region: str, name: str, instance_ids: list[str]) -> None:
                     drain_deadline=now + policy["Timeout"],
                     visit=_next_visit(record),
                 )
-                haproxy.drain(record, entry["slot"])
+                haproxy.drain(classic.pool(record), entry["slot"])
                 draining.append((instance_id, entry["visit"]))
             else:
                 _leave(record, instance_id)
@@ -133,7 +123,7 @@ def _enter(region: str, name: str, instance_id: str, visit: int) -> None:
         machine = machines.get(instance_id)
         if not entry or entry["visit"] != visit or machine is None:
             return
-        haproxy.fill(record, entry["slot"], machine.address)
+        haproxy.fill(classic.pool(record), haproxy.Seat(entry["slot"], machine.address))
         entry["state"] = "registered"
         entry["since"] = time.time()
 
@@ -141,7 +131,7 @@ def _enter(region: str, name: str, instance_id: str, visit: int) -> None:
 def _leave(record: dict, instance_id: str) -> None:
     entry = record["_instances"].pop(instance_id)
     try:
-        haproxy.empty(record, entry["slot"])
+        haproxy.empty(classic.pool(record), entry["slot"])
     except RuntimeError:
         LOG.exception("balancer %s", record["Name"])
 
@@ -164,7 +154,7 @@ def _drain(region: str, name: str, instance_id: str, visit: int) -> None:
             over = time.time() >= entry["drain_deadline"]
             slot, young = entry["slot"], time.time() < entry["drain_began"] + setting("drain_min")
         try:
-            idle = haproxy.servers(record)[slot]["sessions"] == 0
+            idle = haproxy.servers(classic.pool(record))[slot]["sessions"] == 0
         except RuntimeError:
             idle = True
         if over or (idle and not young):

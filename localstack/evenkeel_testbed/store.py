@@ -16,6 +16,7 @@ from pathlib import Path
 TABLES = (
     "stacks", "layers", "apps", "instances", "deployments", "commands", "volumes", "attachments",
     "rds", "load_scaling", "time_scaling", "tags", "service_errors", "machines", "balancers", "config",
+    "v2_balancers", "v2_groups", "v2_listeners", "v2_rules",
 )  # fmt: skip
 
 SNAPSHOT_SECONDS = 120

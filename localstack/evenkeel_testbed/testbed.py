@@ -36,6 +36,13 @@ DEFAULTS = {
     "elb_registration_delay": 0.0,
     "drain_min": 1.0,
     "health_interval_override": None,
+    # How long a target group still names an instance that was terminated; AWS's documents do not say.
+    "elb_terminated_delay": 60.0,
+    # 1: a draining target is shown as such until its delay is over, even with nothing in flight, as AWS documents for
+    # application load balancers.
+    "drain_whole_delay": 0,
+    # 1: a draining target that fails its checks is said to be `unhealthy.draining`.
+    "unhealthy_draining": 0,
 }
 
 

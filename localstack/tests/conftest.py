@@ -91,18 +91,18 @@ def rooms(monkeypatch, tmp_path):
         monkeypatch.setattr(machines, name, lambda *a, _result=result, **k: _result)
     monkeypatch.setattr(machines, "stop", lambda machine, grace=0: None)
     monkeypatch.setattr(machines, "terminate", lambda machine, delete_volumes: None)
-    for name in ("stop", "fill", "drain", "undrain", "empty"):
+    for name in ("stop", "fill", "drain", "undrain", "accept", "empty"):
         monkeypatch.setattr(haproxy, name, lambda *a: None)
     monkeypatch.setattr(registration, "start", lambda record: None)
     slots = {slot: {"status": "UP", "sessions": 0, "check": "L7OK"} for slot in range(1, haproxy.SLOTS + 1)}
     monkeypatch.setattr(haproxy, "servers", lambda balancer: slots)
 
     handlers = {}
-    for service, operations in (("opsworks", providers.OPSWORKS), ("elb", providers.ELB)):
+    for service, operations in (("opsworks", providers.OPSWORKS), ("elb", providers.ELB), ("elbv2", providers.ELBV2)):
         spec = load_service(service)
         for name, function in operations.items():
-            key = name if service == "opsworks" or name not in providers.OPSWORKS else f"elb:{name}"
-            handlers[key] = providers.answered(spec.operation_model(name), function, strict=service == "opsworks")
+            key = f"{service}:{name}" if service == "elbv2" or name in handlers else name
+            handlers[key] = providers.answered(spec.operation_model(name), function, strict=service != "elb")
     rooms = Rooms(handlers)
     rooms.slots = slots
     return rooms
