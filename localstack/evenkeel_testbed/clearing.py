@@ -5,7 +5,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from . import boot, haproxy, machines, paths, registration, stacks, volumes
+from . import boot, ec2_clearing, haproxy, machines, paths, registration, stacks, volumes
 from .testbed import store
 
 LOG = logging.getLogger(__name__)
@@ -13,8 +13,11 @@ LOG = logging.getLogger(__name__)
 
 def reset(stack_id: str | None) -> None:
     """Removes a stack with its instances and its layers' balancers, or everything, without ceremony."""
+    known_to_ec2 = ec2_clearing.clear(stack_id)
     with store.change() as tables:
         if stack_id is not None and stack_id not in tables["stacks"]:
+            if known_to_ec2:
+                return
             raise LookupError(f"stack {stack_id}")
         gone = [stack_id] if stack_id else list(tables["stacks"])
         attached = [

@@ -5,7 +5,7 @@ import threading
 from localstack.runtime import hooks
 from localstack.services.plugins import SERVICE_PLUGINS
 
-from . import boot, clearing, control, deployments, gateway, machines, registration
+from . import boot, clearing, control, deployments, ec2_detach, ec2_life, ec2_status, gateway, imds, machines, registration
 from .testbed import store
 
 
@@ -19,13 +19,17 @@ def start():
     registration.resume()
     boot.resume()
     deployments.resume()
+    imds.start()
+    ec2_life.resume()
+    ec2_detach.resume()
+    threading.Thread(target=ec2_status.watch, name="status-checks", daemon=True).start()
     threading.Thread(target=machines.watch, args=(boot.machine_changed,), name="docker-events", daemon=True).start()
 
 
 @hooks.on_infra_ready()
 def warm_up():
     """Loads the services now: the first call of a test should not pay for it."""
-    for service in ("opsworks", "elb"):
+    for service in ("opsworks", "elb", "ec2", "ssm", "sts"):
         SERVICE_PLUGINS.require(service)
 
 

@@ -36,6 +36,12 @@ DEFAULTS = {
     "elb_registration_delay": 0.0,
     "drain_min": 1.0,
     "health_interval_override": None,
+    "status_check_delay": 1.0,
+    "impaired_after": 5.0,
+    "volume_optimizing": 1.0,
+    "volume_modification_interval": 21600.0,
+    "terminated_visible": 3600.0,
+    "ec2_page_size": None,
 }
 
 
