@@ -5,7 +5,8 @@ import shutil
 import threading
 from pathlib import Path
 
-from . import boot, ec2_clearing, haproxy, machines, paths, registration, stacks, volumes
+from . import boot, haproxy, machines, paths, registration, stacks, volumes
+from .ec2 import clearing as ec2_clearing
 from .testbed import store
 
 LOG = logging.getLogger(__name__)

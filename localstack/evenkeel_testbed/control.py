@@ -6,8 +6,9 @@ from rolo import Response
 
 from localstack.services.edge import ROUTER
 
-from . import clearing, ec2_control, haproxy, health, machines, paths, pki, testbed
+from . import clearing, haproxy, health, machines, paths, pki, testbed
 from .calls import calls
+from .ec2 import control as ec2_control
 from .faults import faults
 from .testbed import store
 
@@ -103,7 +104,7 @@ def on_tls(request, instance_id: str) -> dict:
     authority = {"evenkeel": paths.PKI, "rogue": paths.PKI / "rogue"}[_body(request).get("ca", "evenkeel")]
     with store.read() as tables:
         if instance_id in tables["ec2_instances"]:
-            raise ValueError(f"{instance_id} made its own certificate: the proving ground gives EC2 instances none")
+            raise ValueError(f"{instance_id} is EC2's, and fetched its certificate itself: the proving ground has none of it")
         ec2_id = tables["instances"][instance_id].get("Ec2InstanceId")
     machine = machines.get(ec2_id)
     tls = paths.instance_dir(ec2_id) / "tls"

@@ -5,7 +5,8 @@ import threading
 from localstack.runtime import hooks
 from localstack.services.plugins import SERVICE_PLUGINS
 
-from . import boot, clearing, control, deployments, ec2_detach, ec2_life, ec2_status, gateway, imds, machines, registration
+from . import boot, clearing, control, deployments, gateway, machines, registration
+from .ec2 import lifecycle as ec2_lifecycle
 from .testbed import store
 
 
@@ -19,10 +20,7 @@ def start():
     registration.resume()
     boot.resume()
     deployments.resume()
-    imds.start()
-    ec2_life.resume()
-    ec2_detach.resume()
-    threading.Thread(target=ec2_status.watch, name="status-checks", daemon=True).start()
+    ec2_lifecycle.start()
     threading.Thread(target=machines.watch, args=(boot.machine_changed,), name="docker-events", daemon=True).start()
 
 

@@ -1,6 +1,6 @@
 """EC2 instances as Docker engines in containers of their own, each with its address and its volumes.
 
-OpsWorks starts its instances through this room; EC2's have a boot of their own in cloud_machines.py, and share what is
+OpsWorks starts its instances through this room; EC2's have a boot of their own in ec2/containers.py, and share what is
 here. A machine knows nothing of stacks or layers. The functions here block on Docker; callers run them off the
 gateway's threads.
 """

@@ -7,11 +7,12 @@ import re
 
 from localstack.aws.spec import load_service
 
-from . import ec2_life, ec2_volumes, ec2_world, machines, ssm, testbed
-from .ec2_images import ROOT_GIB
-from .ec2_network import default_vpc, free_addresses, given_tags, take_address
-from .ec2_shown import reservation
-from .ec2_world import Where, changing, error, find, find_all, mine
+from .. import machines, testbed
+from . import ebs, life, ssm, world
+from .images import ROOT_GIB
+from .network import default_vpc, free_addresses, given_tags, take_address
+from .shown import reservation
+from .world import Where, changing, error, find, find_all, mine
 
 USER_DATA_LIMIT = 16 * 1024
 
@@ -41,14 +42,12 @@ def run_instances(where: Where, request: dict) -> dict:
             }
         answer = reservation(tables, made)
     for instance in made:
-        ec2_life.go(instance["InstanceId"])
+        life.go(instance["InstanceId"])
     return answer
 
 
 def _launch(tables: dict, where: Where, request: dict) -> list[dict]:
-    least, most = request.get("MinCount"), request.get("MaxCount")
-    if least is None or most is None:
-        raise error("MissingParameter", f"The request must contain the parameter {'MinCount' if least is None else 'MaxCount'}")
+    least, most = request["MinCount"], request["MaxCount"]
     if not 1 <= least <= most:
         raise error("InvalidParameterValue", f"Invalid value for instance count: min {least}, max {most}")
     image = _image(tables, where, request.get("ImageId"))
@@ -67,7 +66,7 @@ def _launch(tables: dict, where: Where, request: dict) -> list[dict]:
             f"There are not enough free addresses in subnet '{subnet['SubnetId']}' to satisfy the requested number of "
             "instances.",
         )
-    mappings = ec2_volumes.launch_mappings(request.get("BlockDeviceMappings") or [], image["RootDeviceName"], ROOT_GIB)
+    mappings = ebs.launch_mappings(request.get("BlockDeviceMappings") or [], image["RootDeviceName"], ROOT_GIB)
     made = []
     for index in range(min(most, free)):
         address = take_address(tables, subnet)
@@ -75,7 +74,7 @@ def _launch(tables: dict, where: Where, request: dict) -> list[dict]:
         instance_id = testbed.ec2_id("i")
         public = interface.get("AssociatePublicIpAddress", subnet["MapPublicIpOnLaunch"])
         domain = "ec2.internal" if where.region == "us-east-1" else f"{where.region}.compute.internal"
-        instance = ec2_world.record(
+        instance = world.record(
             where,
             InstanceId=instance_id,
             ImageId=image["ImageId"],
@@ -117,7 +116,7 @@ def _launch(tables: dict, where: Where, request: dict) -> list[dict]:
         if made:
             instance["_reservation"] = made[0]["_reservation"]
         tables["ec2_instances"][instance_id] = instance
-        ec2_volumes.make_for_launch(tables, where, instance, mappings, given_tags(request, "volume"))
+        ebs.make_for_launch(tables, where, instance, mappings, given_tags(request, "volume"))
         machines.save(
             machines.Machine(
                 ec2_id=instance_id,
@@ -126,7 +125,7 @@ def _launch(tables: dict, where: Where, request: dict) -> list[dict]:
                 region=where.region,
                 address=address,
                 state="pending",
-                volumes=ec2_volumes.of_machine(tables, instance_id),
+                volumes=ebs.of_machine(tables, instance_id),
             )
         )
         made.append(instance)
@@ -209,7 +208,7 @@ def _profile(where: Where, given: dict | None) -> dict | None:
             "InvalidParameterValue",
             f"Value ({arn}) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN",
         )
-    return {"Arn": arn, "Id": "AIPA" + ec2_world.fixed_id("x", where, arn)[2:].upper()}
+    return {"Arn": arn, "Id": "AIPA" + world.fixed_id("x", where, arn)[2:].upper()}
 
 
 def _metadata_options(image: dict, given: dict) -> dict:

@@ -7,10 +7,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from . import ec2_world, testbed
-from .ec2_network import given_tags
-from .ec2_pages import filtered, page, tag_list
-from .ec2_world import Where, changing, error, find, find_all, key_pair_key, mine, reading
+from .. import testbed
+from . import world
+from .network import given_tags
+from .pages import filtered, page, tag_list
+from .world import Where, changing, error, find, find_all, key_pair_key, mine, reading
 
 ROOT_GIB = 8
 
@@ -108,7 +109,7 @@ def _saved(where: Where, request: dict, public: str, kind: str) -> dict:
         if key_pair_key(where, name) in tables["ec2_key_pairs"]:
             raise error("InvalidKeyPair.Duplicate", f"The keypair '{name}' already exists.")
         digest = hashlib.sha256(base64.b64decode(public.split()[1])).digest()
-        pair = ec2_world.record(
+        pair = world.record(
             where,
             KeyName=name,
             KeyPairId=testbed.ec2_id("key"),

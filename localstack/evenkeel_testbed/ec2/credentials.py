@@ -9,8 +9,8 @@ import secrets
 from moto.iam.models import iam_backends
 from moto.iam.utils import generate_access_key_id_from_account_id
 
-from . import testbed
-from .testbed import store
+from .. import testbed
+from ..testbed import store
 
 LIFETIME = datetime.timedelta(hours=6)
 # AWS has new ones ready "at least five minutes before the expiration of the old ones" (EC2 user guide, "IAM roles").

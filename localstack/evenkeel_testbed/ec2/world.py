@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from localstack.aws.api import CommonServiceException
 
-from . import faults, paths, testbed
-from .testbed import store
+from .. import faults, paths, testbed
+from ..testbed import store
 
 ZONES = "abc"
 # The images that boot the proving ground's one image; `parameter` is the public SSM parameter that names it.

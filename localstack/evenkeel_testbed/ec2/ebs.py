@@ -6,10 +6,11 @@ A root volume has a record and no device of its own: the instance's container is
 import threading
 from pathlib import Path
 
-from . import cloud_machines, ec2_detach, ec2_world, machines, testbed, volumes
-from .ec2_network import given_tags, zones
-from .ec2_pages import filtered, page, tag_list
-from .ec2_world import Where, changing, error, find, find_all, mine, reading
+from .. import machines, testbed, volumes
+from . import containers, devices, world
+from .network import given_tags, zones
+from .pages import filtered, page, tag_list
+from .world import Where, changing, error, find, find_all, mine, reading
 
 # Sizes in GiB, and the bounds of IOPS and of throughput in MiB/s, per volume type (API reference of CreateVolume).
 TYPES = {
@@ -94,12 +95,12 @@ def attach_volume(where: Where, request: dict) -> dict:
                 f"The volume '{volume_id}' is not in the same availability zone as instance '{instance_id}'",
             )
         nodes = {
-            cloud_machines.device_node(a["Device"])
+            containers.device_node(a["Device"])
             for v in tables["ec2_volumes"].values()
             for a in v["Attachments"]
             if a["InstanceId"] == instance_id
         }
-        if cloud_machines.device_node(device) in nodes:
+        if containers.device_node(device) in nodes:
             raise error(
                 "InvalidParameterValue",
                 f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use",
@@ -111,7 +112,7 @@ def attach_volume(where: Where, request: dict) -> dict:
         machine.volumes = of_machine(tables, instance_id)
         machines.save(machine)
         answer = {**attachment, "VolumeId": volume_id}
-    threading.Thread(target=ec2_detach.attach, args=(volume_id,), daemon=True).start()
+    threading.Thread(target=devices.attach, args=(volume_id,), daemon=True).start()
     return answer
 
 
@@ -136,7 +137,7 @@ def detach_volume(where: Where, request: dict) -> dict:
             )
         attachment["State"] = "detaching"
         answer = {**attachment, "VolumeId": volume_id}
-    ec2_detach.go(volume_id, bool(request.get("Force")))
+    devices.go(volume_id, bool(request.get("Force")))
     return answer
 
 
@@ -250,9 +251,9 @@ def shown(volume: dict) -> dict:
 def _new(tables: dict, where: Where, zone: str, wanted: dict, tags: dict, root: bool = False) -> dict:
     volume_id = testbed.ec2_id("vol")
     if wanted["Encrypted"]:
-        key = ec2_world.fixed_id("key", where, "aws/ebs")[4:]
+        key = world.fixed_id("key", where, "aws/ebs")[4:]
         wanted = {**wanted, "KmsKeyId": f"arn:aws:kms:{where.region}:{where.account}:key/{key}"}
-    volume = ec2_world.record(
+    volume = world.record(
         where,
         VolumeId=volume_id,
         AvailabilityZone=zone,

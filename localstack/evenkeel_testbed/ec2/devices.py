@@ -9,8 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-from . import cloud_machines, machines, volumes
-from .testbed import setting, store
+from .. import machines, volumes
+from . import containers
+from ..testbed import setting, store
 
 LOG = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ def attach(volume_id: str) -> None:
         if tables["ec2_instances"][machine.ec2_id]["State"] == "running":
             entry["loop"] = volumes.attach(Path(entry["file"]))
             machines.save(machine)
-            cloud_machines.write_devices(machine)
-            cloud_machines.appear(machine, entry)
+            containers.write_devices(machine)
+            containers.appear(machine, entry)
         attachment["State"] = "attached"
 
 
@@ -58,7 +59,7 @@ def _detach(volume_id: str, force: bool) -> None:
             running = tables["ec2_instances"][machine.ec2_id]["State"] == "running"
             entry = next((v for v in machine.volumes if v["file"] == volume["_file"]), None)
         if running and entry and entry["loop"]:
-            cloud_machines.disappear(machine, entry["device"])
+            containers.disappear(machine, entry["device"])
             if force:
                 volumes.sever(file, entry["loop"])
         if file:
@@ -76,7 +77,7 @@ def _detach(volume_id: str, force: bool) -> None:
             machine = machines.get(machine.ec2_id)
             machine.volumes = [v for v in machine.volumes if v["file"] != volume["_file"]]
             machines.save(machine)
-            cloud_machines.write_devices(machine)
+            containers.write_devices(machine)
     except Exception:
         LOG.exception("detaching %s", volume_id)
 

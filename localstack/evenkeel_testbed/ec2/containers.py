@@ -11,8 +11,8 @@ from pathlib import Path
 
 import docker.errors
 
-from . import machines, paths, volumes
-from .machines import Machine
+from .. import machines, paths, volumes
+from ..machines import Machine
 
 # What an image of a cloud has and a container has not.
 PROGRAMS = ("systemctl", "journalctl", "hostnamectl")
@@ -36,7 +36,7 @@ def start(machine: Machine, hop_limit: int = 1) -> None:
     machines.start_container(
         machine,
         binds=[
-            f"{paths.instance_dir(machine.ec2_id)}:/etc/evenkeel:ro",
+            f"{paths.instance_dir(machine.ec2_id)}:/etc/testbed:ro",
             f"{console}:/var/log/console:rw",
             f"{source / 'boot'}:/usr/local/sbin/boot:ro",
             *(f"{source / name}:/usr/bin/{name}:ro" for name in PROGRAMS),

@@ -6,8 +6,9 @@ import re
 
 from localstack.aws.api import CommonServiceException
 
-from . import ec2_world, testbed
-from .ec2_world import Where, changing, mine, reading
+from .. import testbed
+from . import world
+from .world import Where, changing, mine, reading
 
 LIMITS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8192}
 NAME = re.compile(r"[a-zA-Z0-9_.\-/]{1,1011}")
@@ -40,7 +41,7 @@ def put_parameter(where: Where, request: dict) -> dict:
             raise error("ValidationException", "A parameter type is required when you create a parameter.")
         if kind not in ("String", "StringList", "SecureString"):
             raise error("UnsupportedParameterType", f"The parameter type {kind} is not supported.")
-        parameter = ec2_world.record(
+        parameter = world.record(
             where,
             Name=name,
             Type=kind,

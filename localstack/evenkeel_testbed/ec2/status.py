@@ -5,11 +5,11 @@ import logging
 import threading
 import time
 
-from . import machines
-from .ec2_pages import filtered, page
-from .ec2_shown import state
-from .ec2_world import Where, find_all, mine, reading
-from .testbed import setting, store
+from .. import machines
+from .pages import filtered, page
+from .shown import state
+from .world import Where, find_all, mine, reading
+from ..testbed import setting, store
 
 LOG = logging.getLogger(__name__)
 

@@ -1,13 +1,14 @@
-"""EC2 instances: the requests. What happens to a machine afterwards is in ec2_life.py."""
+"""EC2 instances: the requests. What happens to a machine afterwards is in life.py."""
 
 import base64
 import time
 
-from . import ec2_life, paths, testbed
-from .ec2_pages import filtered, page
-from .ec2_shown import CODES, instance as shown, state
-from .ec2_world import Where, changing, error, find, find_all, mine, reading
-from .testbed import setting
+from .. import paths, testbed
+from . import life
+from .pages import filtered, page
+from .shown import CODES, instance as shown, state
+from .world import Where, changing, error, find, find_all, mine, reading
+from ..testbed import setting
 
 CONSOLE_LIMIT = 64 * 1024
 
@@ -90,7 +91,7 @@ def reboot_instances(where: Where, request: dict) -> dict:
                 raise _wrong_state(instance, "rebooted")
     for instance in instances:
         if instance["State"] == "running":
-            ec2_life.reboot(instance["InstanceId"])
+            life.reboot(instance["InstanceId"])
     return {}
 
 
@@ -178,7 +179,7 @@ def _change(where: Where, request: dict, member: str, before: set, already: set,
         for instance in instances:
             previous = instance["State"]
             if previous in before:
-                ec2_life.move(instance, after)
+                life.move(instance, after)
                 moved.append(instance["InstanceId"])
             changes.append(
                 {
@@ -188,7 +189,7 @@ def _change(where: Where, request: dict, member: str, before: set, already: set,
                 }
             )
     for instance_id in moved:
-        ec2_life.go(instance_id)
+        life.go(instance_id)
     return {member: changes}
 
 

@@ -4,8 +4,9 @@ import logging
 import shutil
 import threading
 
-from . import ec2_life, ec2_volumes, paths
-from .testbed import store
+from .. import paths
+from . import ebs, life
+from ..testbed import store
 
 LOG = logging.getLogger(__name__)
 TABLES = ("ec2_seeds", "ec2_tokens", "ec2_vpcs", "ec2_subnets", "ec2_security_groups", "ec2_images", "ec2_key_pairs",
@@ -27,7 +28,7 @@ def clear(stack: str | None) -> bool:
         for volume in marked:
             # One that is in use by an instance of another stack stays: it is that one's to give up.
             if volume["VolumeId"] in tables["ec2_volumes"] and not volume["Attachments"]:
-                ec2_volumes.forget(tables, volume)
+                ebs.forget(tables, volume)
         for key in [k for k, t in tables["ec2_tokens"].items() if set(t["instances"]) & set(instances)]:
             del tables["ec2_tokens"][key]
         if stack is None:
@@ -41,7 +42,7 @@ def _end(instance_id: str) -> None:
         # A walk of it that is under way finds no record, and ends.
         with store.change() as tables:
             tables["ec2_instances"].pop(instance_id, None)
-        ec2_life.end(instance_id)
+        life.end(instance_id)
         shutil.rmtree(paths.instance_dir(instance_id), ignore_errors=True)
     except Exception:
         LOG.exception("instance %s", instance_id)

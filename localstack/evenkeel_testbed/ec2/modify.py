@@ -4,10 +4,11 @@ import datetime
 import time
 from pathlib import Path
 
-from . import ec2_volumes, volumes
-from .ec2_pages import filtered, page
-from .ec2_world import Where, changing, error, find, find_all, mine, reading
-from .testbed import setting
+from .. import volumes
+from . import ebs
+from .pages import filtered, page
+from .world import Where, changing, error, find, find_all, mine, reading
+from ..testbed import setting
 
 MEMBERS = ("Size", "Iops", "Throughput", "VolumeType")
 
@@ -41,7 +42,7 @@ def modify_volume(where: Where, request: dict) -> dict:
         for member in ("Iops", "Throughput"):
             if member not in request and kind == volume["VolumeType"] and kind != "gp2" and volume.get(member):
                 wanted[member] = volume[member]
-        after = ec2_volumes.checked({**wanted, "Encrypted": volume["Encrypted"]})
+        after = ebs.checked({**wanted, "Encrypted": volume["Encrypted"]})
         if volume["_file"] and after["Size"] > volume["Size"]:
             volumes.grow(Path(volume["_file"]), after["Size"])
         volume.pop("Throughput", None)

@@ -5,8 +5,8 @@ import binascii
 import re
 from typing import Callable
 
-from .ec2_world import error
-from .testbed import setting
+from .world import error
+from ..testbed import setting
 
 FILTER_VALUES = 200
 

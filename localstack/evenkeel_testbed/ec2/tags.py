@@ -1,7 +1,7 @@
 """Tags of whatever EC2 has: at most 50 a resource, no key that begins with aws: (EC2 user guide, "Tag your resources")."""
 
-from .ec2_pages import filtered, page
-from .ec2_world import UNKNOWN, Where, changing, error, find, mine, reading
+from .pages import filtered, page
+from .world import UNKNOWN, Where, changing, error, find, mine, reading
 
 LIMIT = 50
 TABLES = {

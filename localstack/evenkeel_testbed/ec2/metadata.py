@@ -14,8 +14,9 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from . import credentials, paths
-from .testbed import store
+from .. import paths
+from . import credentials
+from ..testbed import store
 
 LOG = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 As in boot.py a request moves the state one step, raises the instance's generation and calls `go`; a thread walks the
 rest of the way from whatever state it finds, and ends when its generation is over. EC2 does not notice a machine that
-dies by itself: the state stays, and the status checks tell (ec2_status.py).
+dies by itself: the state stays, and the status checks tell (status.py).
 """
 
 import datetime
@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 
-from . import cloud_machines, credentials, ec2_volumes, faults, machines
-from .testbed import setting, store
+from .. import faults, machines
+from . import containers, credentials, ebs
+from ..testbed import setting, store
 
 LOG = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def end(instance_id: str) -> None:
         with store.change() as tables:
             for volume in list(tables["ec2_volumes"].values()):
                 if any(a["InstanceId"] == instance_id for a in volume["Attachments"]):
-                    ec2_volumes.forget(tables, volume)
+                    ebs.forget(tables, volume)
             tables["machines"].pop(instance_id, None)
 
 
@@ -106,7 +107,7 @@ def _start(instance_id: str, generation: int) -> None:
     fault = faults.faults.take("machine", "launch", machine.region, words)
     if fault:
         raise RuntimeError(fault.get("message") or fault.get("error") or "the launch failed")
-    cloud_machines.start(machine, hop_limit)
+    containers.start(machine, hop_limit)
     with _holding(instance_id, generation) as instance:
         machines.set_state(instance_id, "running")
         instance["State"] = "running"
@@ -121,7 +122,7 @@ def _stop(instance_id: str, generation: int) -> None:
     _pause(instance_id, generation)
     machine = _machine(instance_id, generation)
     machines.set_state(instance_id, "stopping")
-    cloud_machines.stop(machine)
+    containers.stop(machine)
     with _holding(instance_id, generation) as instance:
         machines.set_state(instance_id, "stopped")
         instance["State"] = "stopped"
@@ -135,7 +136,7 @@ def _terminate(instance_id: str, generation: int) -> None:
         instance["State"] = "terminated"
         instance["_terminated_at"] = time.time()
         _without_public_address(instance)
-        ec2_volumes.release(tables, instance_id)
+        ebs.release(tables, instance_id)
         credentials.forget(instance_id)
 
 
@@ -149,8 +150,8 @@ def _reboot(instance_id: str) -> None:
                 return
             machine = machines.get(instance_id)
         try:
-            cloud_machines.stop(machine)
-            cloud_machines.start(machine)
+            containers.stop(machine)
+            containers.start(machine)
         except Exception:
             LOG.exception("rebooting %s", instance_id)
             return

@@ -2,8 +2,9 @@
 
 import json
 
-from . import credentials, ec2_network, ec2_status, paths
-from .testbed import store
+from .. import paths
+from . import credentials, network, status
+from ..testbed import store
 
 
 def instances(tables: dict) -> list[dict]:
@@ -13,7 +14,7 @@ def instances(tables: dict) -> list[dict]:
 
 def on_status(request, instance_id: str) -> dict:
     """`{"system": "impaired", "instance": null}`: what the status checks say, null being what they find."""
-    ec2_status.tell(instance_id, _body(request))
+    status.tell(instance_id, _body(request))
     return {}
 
 
@@ -24,8 +25,8 @@ def on_subnet(request, subnet_id: str) -> dict:
         raise ValueError("free is a number of addresses, or null")
     with store.change() as tables:
         subnet = tables["ec2_subnets"][subnet_id]
-        ec2_network.set_free_addresses(tables, subnet, free)
-        return {"free": ec2_network.free_addresses(tables, subnet)}
+        network.set_free_addresses(tables, subnet, free)
+        return {"free": network.free_addresses(tables, subnet)}
 
 
 def on_credentials(request, instance_id: str) -> dict:

@@ -1,6 +1,6 @@
 """How instances look in answers."""
 
-from .ec2_pages import tag_list
+from .pages import tag_list
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 

@@ -2,10 +2,11 @@
 
 import ipaddress
 
-from . import ec2_world, paths, testbed
-from .ec2_pages import filtered, page, tag_list
-from .ec2_world import Where, changing, error, find, find_all, mine, reading
-from .machines import allocate_address
+from .. import paths, testbed
+from . import world
+from .pages import filtered, page, tag_list
+from .world import Where, changing, error, find, find_all, mine, reading
+from ..machines import allocate_address
 
 LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 
@@ -13,7 +14,7 @@ LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 def create_vpc(where: Where, request: dict) -> dict:
     with changing(where) as tables:
         vpc_id = testbed.ec2_id("vpc")
-        vpc = ec2_world.record(
+        vpc = world.record(
             where,
             VpcId=vpc_id,
             CidrBlock=str(_network(request.get("CidrBlock"), "InvalidVpc.Range")),
@@ -22,7 +23,7 @@ def create_vpc(where: Where, request: dict) -> dict:
             Tags=given_tags(request, "vpc"),
         )
         tables["ec2_vpcs"][vpc_id] = vpc
-        tables["ec2_security_groups"].update(ec2_world.default_group(where, vpc_id))
+        tables["ec2_security_groups"].update(world.default_group(where, vpc_id))
     return {"Vpc": _vpc(vpc)}
 
 
@@ -60,7 +61,7 @@ def create_subnet(where: Where, request: dict) -> dict:
         for other in mine(tables, "ec2_subnets", where):
             if other["VpcId"] == vpc["VpcId"] and network.overlaps(ipaddress.ip_network(other["CidrBlock"])):
                 raise error("InvalidSubnet.Conflict", f"The CIDR '{network}' conflicts with another subnet")
-        zone = request.get("AvailabilityZone") or f"{where.region}{ec2_world.ZONES[0]}"
+        zone = request.get("AvailabilityZone") or f"{where.region}{world.ZONES[0]}"
         if zone not in zones(where):
             known = ", ".join(zones(where))
             raise error(
@@ -69,7 +70,7 @@ def create_subnet(where: Where, request: dict) -> dict:
                 f"the following availability zones: {known}.",
             )
         subnet_id = testbed.ec2_id("subnet")
-        subnet = ec2_world.record(
+        subnet = world.record(
             where,
             SubnetId=subnet_id,
             VpcId=vpc["VpcId"],
@@ -120,7 +121,7 @@ def create_security_group(where: Where, request: dict) -> dict:
             raise error("InvalidGroup.Duplicate", f"The security group '{name}' already exists for VPC '{vpc_id}'")
         group_id = testbed.ec2_id("sg")
         tags = given_tags(request, "security-group")
-        tables["ec2_security_groups"][group_id] = ec2_world.record(
+        tables["ec2_security_groups"][group_id] = world.record(
             where, GroupId=group_id, GroupName=name, Description=request["Description"], VpcId=vpc_id, Tags=tags
         )
     return {"GroupId": group_id, "Tags": tag_list(tags)}
@@ -160,7 +161,7 @@ def delete_security_group(where: Where, request: dict) -> dict:
 
 
 def zones(where: Where) -> list[str]:
-    return [f"{where.region}{zone}" for zone in ec2_world.ZONES]
+    return [f"{where.region}{zone}" for zone in world.ZONES]
 
 
 def default_vpc(tables: dict, where: Where) -> dict:
