@@ -113,14 +113,15 @@ def launch(machine: Machine) -> None:
         binds=[f"{directory}:/etc/evenkeel:rw", f"{paths.LOCALSTACK_DIR / 'instance' / 'boot'}:/usr/local/sbin/boot:ro"],
         devices=[f"{v['loop']}:{v['device']}:rwm" for v in machine.volumes],
         environment=[f"EVENKEEL_MOUNTS={mounts}"],
-        own_root=not any(volume["mount"] == "/var/lib/docker" for volume in machine.volumes),
+        root=None if any(v["mount"] == "/var/lib/docker" for v in machine.volumes) else "/var/lib/docker",
     )
 
 
 def start_container(
-    machine: Machine, binds: list[str], devices: list[str], environment: list[str], own_root: bool = True
+    machine: Machine, binds: list[str], devices: list[str], environment: list[str], root: str | None
 ) -> None:
-    """Makes the machine's container, whose first process is /usr/local/sbin/boot, and starts it."""
+    """Makes the machine's container, whose first process is /usr/local/sbin/boot, and starts it. `root` is where the
+    engine's part of its root device is mounted: overlay2 needs a file system below it that is no overlay itself."""
     log = paths.engine_log(machine.ec2_id)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch()
@@ -131,10 +132,9 @@ def start_container(
         "/sys/fs/cgroup:/sys/fs/cgroup:rw",
     ]
     client = _client()
-    if own_root:
-        # The root device: overlay2 needs a file system below it that is not an overlay itself.
+    if root:
         client.volumes.create(_root_volume(machine), labels=paths.LABELS)
-        binds.append(f"{_root_volume(machine)}:/var/lib/docker:rw")
+        binds.append(f"{_root_volume(machine)}:{root}:rw")
     api = client.api
     host = api.create_host_config(
         binds=binds,

@@ -46,6 +46,8 @@ def start(machine: Machine, hop_limit: int = 1) -> None:
             f"EVENKEEL_METADATA={paths.GATEWAY}:{paths.METADATA_PORT}",
             f"EVENKEEL_HOP_LIMIT={hop_limit}",
         ],
+        # Put in place by systemctl when an engine is started without a volume of its own.
+        root="/var/lib/testbed/docker",
     )
 
 
