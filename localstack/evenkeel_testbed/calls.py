@@ -6,6 +6,8 @@ from collections import deque
 
 LIMIT = 50_000
 SECRET_WORDS = ("password", "secret", "sshkey", "privatekey", "token", "userdata")
+# Tokens that open nothing.
+HARMLESS = ("clienttoken", "nexttoken")
 
 
 class Calls:
@@ -48,14 +50,14 @@ class Calls:
 
 def masked(value, key: str = ""):
     if isinstance(value, dict):
-        hidden = bool(value.get("Secure"))
+        hidden = bool(value.get("Secure")) or value.get("Type") == "SecureString"
         return {
             k: "*****" if hidden and k == "Value" else masked(v, k)
             for k, v in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [masked(item, key) for item in value]
-    if isinstance(value, str) and any(word in key.lower() for word in SECRET_WORDS):
+    if isinstance(value, str) and key.lower() not in HARMLESS and any(word in key.lower() for word in SECRET_WORDS):
         return "*****"
     if value is None or isinstance(value, (str, int, float, bool)):
         return value

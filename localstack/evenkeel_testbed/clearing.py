@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from . import boot, haproxy, machines, paths, registration, stacks, volumes
+from .ec2 import clearing as ec2_clearing
 from .elbv2 import clearing as v2_clearing, registration as v2_registration
 from .testbed import store
 
@@ -13,12 +14,13 @@ LOG = logging.getLogger(__name__)
 
 
 def reset(stack_id: str | None) -> None:
-    """Removes a stack with its instances and its layers' balancers, or everything, without ceremony. Load balancers
-    and target groups of the second version are a stack's by their tag."""
+    """Removes a stack with its instances and its layers' balancers, or everything, without ceremony. What EC2 and the
+    second version of load balancers have of a stack is known by its tag."""
+    known_to_ec2 = ec2_clearing.clear(stack_id)
     with store.change() as tables:
         cleared = v2_clearing.clear(tables, stack_id)
         if stack_id is not None and stack_id not in tables["stacks"]:
-            if cleared:
+            if cleared or known_to_ec2:
                 return
             raise LookupError(f"stack {stack_id}")
         gone = [stack_id] if stack_id else list(tables["stacks"])

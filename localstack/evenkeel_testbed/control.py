@@ -8,6 +8,7 @@ from localstack.services.edge import ROUTER
 
 from . import classic, clearing, haproxy, machines, paths, pki, samples, testbed
 from .calls import calls
+from .ec2 import control as ec2_control
 from .elbv2 import view as v2_view
 from .faults import faults
 from .testbed import store
@@ -23,6 +24,8 @@ def install() -> None:
         ("reset", ("POST",)),
     ):
         ROUTER.add(f"/_evenkeel/{path}", endpoint(globals()[f"on_{path}"]), methods=list(methods))
+    for path, function in ec2_control.ROUTES.items():
+        ROUTER.add(f"/_evenkeel/{path}", endpoint(function), methods=["POST"])
     ROUTER.add("/_evenkeel/faults/<int:fault_id>", endpoint(on_fault), methods=["DELETE"])
     ROUTER.add("/_evenkeel/instances/<instance_id>/tls", endpoint(on_tls), methods=["POST"])
 
@@ -82,7 +85,7 @@ def on_config(request) -> dict:
 
 def on_instances(request) -> list:
     with store.read() as tables:
-        return [_instance(tables, instance) for instance in tables["instances"].values()]
+        return [_instance(tables, instance) for instance in tables["instances"].values()] + ec2_control.instances(tables)
 
 
 def on_loadbalancers(request) -> list:
@@ -101,6 +104,8 @@ def on_tls(request, instance_id: str) -> dict:
     With `rogue` it also accepts only that authority's clients."""
     authority = {"evenkeel": paths.PKI, "rogue": paths.PKI / "rogue"}[_body(request).get("ca", "evenkeel")]
     with store.read() as tables:
+        if instance_id in tables["ec2_instances"]:
+            raise ValueError(f"{instance_id} is EC2's, and fetched its certificate itself: the proving ground has none of it")
         ec2_id = tables["instances"][instance_id].get("Ec2InstanceId")
     machine = machines.get(ec2_id)
     tls = paths.instance_dir(ec2_id) / "tls"
@@ -113,6 +118,7 @@ def _instance(tables: dict, instance: dict) -> dict:
     ec2_id = instance.get("Ec2InstanceId")
     machine = tables["machines"].get(ec2_id, {})
     return {
+        "provider": "opsworks",
         "instance_id": instance["InstanceId"],
         "ec2_instance_id": ec2_id,
         "hostname": instance["Hostname"],

@@ -10,6 +10,11 @@ STATUS = {
     "InternalServerError": 500,
     "ServiceUnavailable": 503,
     "RequestLimitExceeded": 503,
+    "InternalError": 500,
+    "InsufficientInstanceCapacity": 500,
+    "Unavailable": 503,
+    "AccessDenied": 403,
+    "UnauthorizedOperation": 403,
 }
 KEYS = {"service", "operation", "region", "match", "error", "status", "message", "delay", "times", "after", "lag"}
 
@@ -87,6 +92,8 @@ MESSAGES = {
     "RequestLimitExceeded": "Request limit exceeded.",
     "AccessDeniedException": "User is not authorized to perform this operation",
     "AccessDenied": "User is not authorized to perform this operation",
+    "UnauthorizedOperation": "You are not authorized to perform this operation.",
+    "InsufficientInstanceCapacity": "We currently do not have sufficient capacity in the Availability Zone you requested.",
     "InternalFailure": "The request processing has failed because of an unknown error.",
     "ServiceUnavailable": "The request has failed due to a temporary failure of the server.",
 }

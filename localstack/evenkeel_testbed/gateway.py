@@ -7,6 +7,7 @@ from localstack.aws.api import CommonServiceException
 from localstack.aws.protocol.serializer import create_serializer
 
 from .calls import calls
+from .ec2 import signatures
 from .faults import code_status_message, faults
 
 
@@ -23,6 +24,7 @@ def on_request(chain, context, response) -> None:
     context.evenkeel_call = calls.received(service, operation, context.region, request)
     fault = faults.take(service, operation, context.region, request)
     if fault is None:
+        signatures.check(context)
         return
     if fault.get("after"):
         context.evenkeel_fault = fault

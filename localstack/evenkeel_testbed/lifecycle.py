@@ -6,6 +6,7 @@ from localstack.runtime import hooks
 from localstack.services.plugins import SERVICE_PLUGINS
 
 from . import boot, clearing, control, deployments, gateway, machines, registration
+from .ec2 import lifecycle as ec2_lifecycle
 from .elbv2 import registration as v2_registration
 from .testbed import store
 
@@ -21,6 +22,7 @@ def start():
     v2_registration.start_all()
     boot.resume()
     deployments.resume()
+    ec2_lifecycle.start()
     threading.Thread(target=machines.watch, args=(boot.machine_changed,), name="docker-events", daemon=True).start()
     threading.Thread(target=v2_registration.watch, name="targets", daemon=True).start()
 
@@ -28,7 +30,7 @@ def start():
 @hooks.on_infra_ready()
 def warm_up():
     """Loads the services now: the first call of a test should not pay for it."""
-    for service in ("opsworks", "elb", "elbv2"):
+    for service in ("opsworks", "elb", "elbv2", "ec2", "ssm", "sts"):
         SERVICE_PLUGINS.require(service)
 
 

@@ -1,7 +1,8 @@
 """EC2 instances as Docker engines in containers of their own, each with its address and its volumes.
 
-OpsWorks starts its instances through this room, and EC2's RunInstances can do the same: a machine knows
-nothing of stacks or layers. The functions here block on Docker; callers run them off the gateway's threads.
+OpsWorks starts its instances through this room; EC2's have a boot of their own in ec2/containers.py, and share what is
+here. A machine knows nothing of stacks or layers. The functions here block on Docker; callers run them off the
+gateway's threads.
 """
 
 import http.client
@@ -12,6 +13,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Callable
 
@@ -72,17 +74,20 @@ def set_state(ec2_id: str, state: str) -> None:
             tables["machines"][ec2_id]["state"] = state
 
 
-def allocate_address() -> str:
-    """The next address that no machine has. Addresses go round, so that a new machine rarely gets one that
-    a stopped machine had a moment ago."""
+def allocate_address(within: IPv4Network | None = None) -> str:
+    """The next address that no machine has, of the subnet if one is named. Addresses go round, so that a new machine
+    rarely gets one that a stopped machine had a moment ago."""
     with store.change() as tables:
-        used = {m["address"] for m in tables["machines"].values()}
-        last = tables["config"].get("_last_address", 0)
-        for step in range(1, 60000):
-            number = (last + step) % 60000
-            address = paths.machine_address(number)
+        used = {m["address"] for m in tables["machines"].values() if m["state"] != "terminated"} | {paths.GATEWAY}
+        # AWS keeps the first four addresses of a subnet and the last one.
+        many = within.num_addresses - 5 if within else 60000
+        counter = f"_last_address/{within}" if within else "_last_address"
+        last = tables["config"].get(counter, 0)
+        for step in range(1, many + 1):
+            number = (last + step) % many
+            address = str(within[4 + number]) if within else paths.machine_address(number)
             if address not in used:
-                tables["config"]["_last_address"] = number
+                tables["config"][counter] = number
                 return address
     raise RuntimeError("no address is left")
 
@@ -90,7 +95,6 @@ def allocate_address() -> str:
 def launch(machine: Machine) -> None:
     """Starts the machine; returns when its container runs, which is a second or two before its engine answers.
     A container that runs already (LocalStack was restarted in between) is kept."""
-    client = _client()
     existing = _named(machine.container)
     if existing is not None:
         if existing.status == "running" and _belongs(existing, machine):
@@ -103,24 +107,38 @@ def launch(machine: Machine) -> None:
     for volume in machine.volumes:
         volume["loop"] = volumes.attach(Path(volume["file"]))
     save(machine)
+    mounts = " ".join(f"{v['device']}:{v['mount']}" for v in machine.volumes)
+    start_container(
+        machine,
+        binds=[f"{directory}:/etc/evenkeel:rw", f"{paths.LOCALSTACK_DIR / 'instance' / 'boot'}:/usr/local/sbin/boot:ro"],
+        devices=[f"{v['loop']}:{v['device']}:rwm" for v in machine.volumes],
+        environment=[f"EVENKEEL_MOUNTS={mounts}"],
+        root=None if any(v["mount"] == "/var/lib/docker" for v in machine.volumes) else "/var/lib/docker",
+    )
+
+
+def start_container(
+    machine: Machine, binds: list[str], devices: list[str], environment: list[str], root: str | None
+) -> None:
+    """Makes the machine's container, whose first process is /usr/local/sbin/boot, and starts it. `root` is where the
+    engine's part of its root device is mounted: overlay2 needs a file system below it that is no overlay itself."""
     log = paths.engine_log(machine.ec2_id)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch()
     binds = [
-        f"{directory}:/etc/evenkeel:rw",
+        *binds,
         f"{log}:/var/log/engine:rw",
-        f"{paths.LOCALSTACK_DIR / 'instance' / 'boot'}:/usr/local/sbin/boot:ro",
         f"{paths.PKI / 'ca.pem'}:/etc/docker/certs.d/{paths.REGISTRY}/ca.crt:ro",
         "/sys/fs/cgroup:/sys/fs/cgroup:rw",
     ]
-    if not any(volume["mount"] == "/var/lib/docker" for volume in machine.volumes):
-        # The root device: overlay2 needs a file system below it that is not an overlay itself.
+    client = _client()
+    if root:
         client.volumes.create(_root_volume(machine), labels=paths.LABELS)
-        binds.append(f"{_root_volume(machine)}:/var/lib/docker:rw")
+        binds.append(f"{_root_volume(machine)}:{root}:rw")
     api = client.api
     host = api.create_host_config(
         binds=binds,
-        devices=[f"{v['loop']}:{v['device']}:rwm" for v in machine.volumes],
+        devices=devices,
         extra_hosts={paths.REGISTRY: paths.GATEWAY},
         dns=["127.0.0.1"],
         tmpfs={"/run": "exec", "/tmp": "exec"},
@@ -132,10 +150,7 @@ def launch(machine: Machine) -> None:
             "Image": paths.IMAGE,
             "Cmd": ["/usr/local/sbin/boot"],
             "Hostname": machine.hostname,
-            "Env": [
-                "EVENKEEL_MOUNTS=" + " ".join(f"{v['device']}:{v['mount']}" for v in machine.volumes),
-                "container=docker",
-            ],
+            "Env": [*environment, "container=docker"],
             "Labels": {**paths.LABELS, "evenkeel.ec2-instance": machine.ec2_id},
             "HostConfig": host,
             "NetworkingConfig": api.create_networking_config(
@@ -174,13 +189,13 @@ def engine_answers(machine: Machine) -> bool:
 
 
 def running(machine: Machine) -> bool:
-    container = _container(machine)
+    container = container_of(machine)
     return container is not None and container.status == "running"
 
 
 def stop(machine: Machine, grace: int = STOP_GRACE) -> None:
     """Stops the engine in order, removes the container, frees the loop devices; the volumes keep their data."""
-    container = _container(machine)
+    container = container_of(machine)
     if container is not None:
         try:
             if container.status == "running":
@@ -195,7 +210,7 @@ def stop(machine: Machine, grace: int = STOP_GRACE) -> None:
 
 
 def restart(machine: Machine) -> None:
-    container = _container(machine)
+    container = container_of(machine)
     if container is None:
         launch(machine)
     else:
@@ -204,7 +219,7 @@ def restart(machine: Machine) -> None:
 
 def restart_engine(machine: Machine) -> None:
     """Ends dockerd inside the machine; its boot script starts another one."""
-    container = _container(machine)
+    container = container_of(machine)
     if container is not None:
         container.exec_run(["pkill", "-x", "dockerd"])
 
@@ -222,6 +237,13 @@ def terminate(machine: Machine, delete_volumes: bool) -> None:
     machine.volumes = []
     machine.state = "terminated"
     save(machine)
+
+
+def alive() -> set[str]:
+    """The ids of the machines that run and are not frozen, of all at once."""
+    filters = {"label": [f"evenkeel.state={paths.STATE}"], "status": "running"}
+    found = _client().api.containers(filters=filters)
+    return {c["Labels"].get("evenkeel.ec2-instance") for c in found if "(Paused)" not in c["Status"]}
 
 
 def watch(on_change: Callable[[str, bool], None]) -> None:
@@ -266,7 +288,7 @@ def _named(name: str):
         return None
 
 
-def _container(machine: Machine):
+def container_of(machine: Machine):
     found = _named(machine.container)
     return found if found is not None and _belongs(found, machine) else None
 

@@ -1,6 +1,7 @@
 """Where the proving ground keeps what it makes: one state directory, and names inside it."""
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -22,7 +23,10 @@ SUBNET = f"10.{213 + NUMBER}.0.0/16"
 GATEWAY = f"10.{213 + NUMBER}.0.1"
 BALANCERS = [f"127.{1 + NUMBER}.0.{last}" for last in range(1, 255)]
 REGISTRY = "registry.example.com"
-IMAGE = "evenkeel/instance:testbed"
+# As instance/image names what it builds.
+IMAGE = "evenkeel/instance:" + sha256((LOCALSTACK_DIR / "instance" / "image").read_bytes()).hexdigest()[:16]
+# Where the instances' metadata service listens, on the gateway; 169.254.169.254 leads there from inside.
+METADATA_PORT = 8169
 LABELS = {"evenkeel.testbed": "1", "evenkeel.state": str(STATE)}
 
 
@@ -33,6 +37,10 @@ def machine_address(number: int) -> str:
 
 def engine_log(ec2_instance_id: str) -> Path:
     return LOG / f"engine-{ec2_instance_id}.log"
+
+
+def console_log(ec2_instance_id: str) -> Path:
+    return LOG / f"console-{ec2_instance_id}.log"
 
 
 def instance_dir(ec2_instance_id: str) -> Path:

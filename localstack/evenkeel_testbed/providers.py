@@ -1,6 +1,6 @@
 """What LocalStack loads: a provider for each service, with moto behind it for the operations that are not here.
 
-Operations of ec2, sns and so on are LocalStack's own.
+EC2 and SSM have a provider of their own (ec2/provider.py); operations of sns and so on are LocalStack's own.
 """
 
 from localstack.aws.spec import load_service

@@ -43,6 +43,12 @@ DEFAULTS = {
     "drain_whole_delay": 0,
     # 1: a draining target that fails its checks is said to be `unhealthy.draining`.
     "unhealthy_draining": 0,
+    "status_check_delay": 1.0,
+    "impaired_after": 5.0,
+    "volume_optimizing": 1.0,
+    "volume_modification_interval": 21600.0,
+    "terminated_visible": 3600.0,
+    "ec2_page_size": None,
 }
 
 
