@@ -13,12 +13,12 @@ PROGRAM = "evenkeel"
 
 
 class Repository:
-    def __init__(self, path: Path, manifest: Path):
+    def __init__(self, path: Path, manifest: str):
         self.path = path
-        self.file = path / manifest.name
+        self.file = path / "shop.yaml"
         path.mkdir(parents=True)
         self._git("init", "--quiet", "--initial-branch=main")
-        self.file.write_text(manifest.read_text())
+        self.file.write_text(manifest)
         self.commit("The shop")
 
     @property
@@ -52,12 +52,13 @@ class Repository:
 
 
 class Controller:
-    def __init__(self, program: Path, directory: Path, source: str):
+    def __init__(self, program: Path, directory: Path, source: str, more: dict[str, str]):
+        """`more`: variables that it is given besides those of the proving ground."""
         self.program = program
         self.state = directory / "state"
         self.log = directory / "evenkeel.log"
         command = [program, "run", "--source", source, "--git-poll", 1, "--resync", RESYNC, "--state", self.state]
-        self.process = processes.start(directory / "controller.pid", command, self.log, env=os.environ | {"NO_COLOR": "1"})
+        self.process = processes.start(directory / "controller.pid", command, self.log, env=os.environ | {"NO_COLOR": "1"} | more)
 
     def status(self, stack: str) -> dict:
         """As `evenkeel status --json` has it; empty before the first look."""

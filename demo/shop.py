@@ -1,4 +1,5 @@
-"""The demo: a shop is declared, converges on two instances, and gets a new release of its app under load.
+"""The demo: a shop is declared, converges on two instances, and gets a new release of its app under load; on EC2 its
+instances are replaced under load as well.
 
 Run by demo/run, which has the proving ground up by then. Exits 0 only if not one request failed, and everything
 else of the table is as it must be.
@@ -15,23 +16,26 @@ from datetime import datetime
 from pathlib import Path
 
 import controller
-import fleet
+import ec2
+import ground
 import load
+import opsworks
 import rollout
 import screen
 
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "deploy/examples/shop.yaml"
 STATE = Path(os.environ["EVENKEEL_TESTBED"])
 DEMO = STATE / "demo"
 PROGRAM = DEMO / "bin/evenkeel"
 UNATTENDED = os.environ.get("CI") == "true"
 
-STACK = BALANCER = "shop"
+PROVIDERS = {"opsworks": opsworks, "ec2": ec2}
+STACK = "shop"
 OLD, NEW = "shop/app:1.0", "shop/app:1.1"
 
 CONVERGED_WITHIN = 300  # seconds, instances included
 SWAPPED_WITHIN = 200
+REFRESHED_WITHIN = 400
 LOOKED_WITHIN = 60
 LOAD_BEFORE, LOAD_AFTER = 4, 4
 REQUESTS_AT_LEAST = 20_000
@@ -51,7 +55,7 @@ def main() -> int:
     running = None
     try:
         clear("the fleet of an earlier run")
-        running = Demo()
+        running = Demo(PROVIDERS[sys.argv[1] if len(sys.argv) > 1 else "opsworks"])
         return running.play()
     except KeyboardInterrupt:
         screen.line()
@@ -74,18 +78,23 @@ def clear(whose: str) -> None:
     load.stop_leftovers(DEMO)
     controller.stop_leftover(DEMO)
     began = time.monotonic()
-    if fleet.clear(STACK, BALANCER):
+    ground.ask("faults", method="DELETE")
+    if any([provider.clear() for provider in PROVIDERS.values()]):
         screen.line(f"  {whose + ', removed':<52}{time.monotonic() - began:6.1f} s")
-    for leftover in ("state", "stacks"):
+    for leftover in ("state", "stacks", "certificates"):
         shutil.rmtree(DEMO / leftover, ignore_errors=True)
     (DEMO / "evenkeel.log").unlink(missing_ok=True)
 
 
 class Demo:
-    def __init__(self):
+    def __init__(self, provider):
         DEMO.mkdir(parents=True, exist_ok=True)
-        self.url = f"http://{fleet.create_balancer(BALANCER)}/"
-        self.repository = controller.Repository(DEMO / "stacks", EXAMPLE)
+        self.provider = provider
+        self.more = provider.prepare(PROGRAM, DEMO)
+        # AWS checks every five seconds at most; here every second, so that nobody waits for the clock.
+        ground.ask("config", {"health_interval_override": 1})
+        self.url = f"http://{provider.balancer()['address']}/"
+        self.repository = controller.Repository(DEMO / "stacks", provider.manifest())
         self.load = None
         self.controller = None
         self.ears = None
@@ -94,6 +103,7 @@ class Demo:
         converged_in = self.converge()
         before = self.answer()
         swap, sent, after = self.swap()
+        refreshed = self.refresh() if self.provider.REFRESH else None
         mutations = self.following_pass()
         memory = self.controller.peak_memory()
         took = time.time() - float(os.environ.get("EVENKEEL_DEMO_BEGAN", time.time()))
@@ -105,15 +115,17 @@ class Demo:
             ("first convergence, instances included", f"{converged_in:.1f} s", None),
             ("the swap, from the commit to converged", f"{swap:.1f} s", None),
             ("release that answers, before and after", f"{before}, {after}", (before, after) == ("1.0", "1.1")),
+            *self.of_refresh(refreshed),
             ("mutations of the following pass", str(len(mutations)), not mutations),
             ("peak memory of the controller", f"{memory:.1f} MB", memory < MEMORY_BELOW),
             ("the whole demo", f"{took:.0f} s", None),
         ]
         screen.title("Result")
         screen.table(good)
-        if sent["failed"]:
-            kinds = ("status", "connect", "read", "write", "timeout")
-            screen.line("  failed: " + ", ".join(f"{sent[kind]} {kind}" for kind in kinds if sent[kind]), "red")
+        for counted in (sent, *([refreshed[1]] if refreshed else [])):
+            if counted["failed"]:
+                kinds = ("status", "connect", "read", "write", "timeout")
+                screen.line("  failed: " + ", ".join(f"{counted[kind]} {kind}" for kind in kinds if counted[kind]), "red")
         for mutation in mutations:
             screen.line(f"  mutated after convergence: {mutation}", "red")
         passed = all(ok is not False for _, _, ok in good)
@@ -127,9 +139,10 @@ class Demo:
 
     def converge(self) -> float:
         revision = self.repository.revision()
-        screen.title(f"Converging: {EXAMPLE.relative_to(ROOT)}, committed as {revision}, on an empty account")
+        names = " and ".join(str(file.relative_to(ROOT)) for file in self.provider.FILES)
+        screen.title(f"Converging: {names}, committed as {revision}, on an empty account")
         began = time.monotonic()
-        self.controller = controller.Controller(PROGRAM, DEMO, self.repository.url)
+        self.controller = controller.Controller(PROGRAM, DEMO, self.repository.url, self.more)
         follower = rollout.Follower(self.controller.log, began, quiet=(": create ",))
         self.wait_converged(revision, CONVERGED_WITHIN, follower)
         took = time.monotonic() - began
@@ -138,24 +151,53 @@ class Demo:
 
     def swap(self) -> tuple[float, dict, str]:
         screen.title(f"Swapping {OLD} for {NEW}, while requests come through the load balancer at {self.url}")
-        counter = fleet.Balancer(BALANCER)
-        self.load = load.Load(DEMO, self.url)
-        self.keep_up(LOAD_BEFORE, counter, "before the commit")
+        took, counter, after = self.under_load(OLD, NEW, "The app", SWAPPED_WITHIN, quiet=("rename",))
         began = time.monotonic()
-        follower = rollout.Follower(self.controller.log, began, quiet=("rename",))
-        self.repository.change(OLD, NEW)
-        revision = self.repository.commit(f"The app: {NEW}")
-        screen.line(f"  {0:6.1f} s  committed {revision}: {OLD} becomes {NEW}", "bold")
-        self.wait_converged(revision, SWAPPED_WITHIN, follower, counter)
-        took = time.monotonic() - began
-        screen.line(f"  {took:6.1f} s  everything is as declared", "green")
-        self.ears = fleet.Ears(STACK)
-        after = self.answer()
-        self.keep_up(LOAD_AFTER, counter, "after the swap")
         while counter.requests() < REQUESTS_AT_LEAST * 1.05 and time.monotonic() - began < load.LONGEST - 30:
             self.keep_up(1, counter, "a few more")
         sent, self.load = self.load.stop(), None
         return took, sent, after
+
+    def refresh(self) -> tuple[float, dict, bool]:
+        """New instances in the place of the old ones; the time, what the load counted, and whether all are new."""
+        old, new = self.provider.REFRESH
+        screen.title(f"Replacing the instances ({old} becomes {new}), while requests go on")
+        before = {i["ec2_instance_id"] for i in self.provider.instances()}
+        took, _, _ = self.under_load(old, new, "Other instances", REFRESHED_WITHIN, quiet=("create", "start", "mark"))
+        sent, self.load = self.load.stop(), None
+        after = {i["ec2_instance_id"] for i in self.provider.instances() if i["status"] == "running"}
+        return took, sent, len(after) == len(before) and not after & before
+
+    @staticmethod
+    def of_refresh(refreshed) -> list[tuple]:
+        if refreshed is None:
+            return []
+        took, sent, all_new = refreshed
+        return [
+            ("requests sent while the instances were replaced", f"{sent['sent']:,}", sent["sent"] >= REQUESTS_AT_LEAST),
+            ("failed of those", f"{sent['failed']:,}", sent["failed"] == 0),
+            ("every instance is a new one", "yes" if all_new else "no", all_new),
+            ("from the commit to all replaced", f"{took:.1f} s", None),
+        ]
+
+    def under_load(self, old: str, new: str, what: str, within: float, quiet: tuple[str, ...]) -> tuple:
+        """Commits a change under load; the seconds until it converged, the counter, and the release that answers. The
+        load goes on."""
+        counter = ground.Balancer(self.provider.balancer())
+        self.load = load.Load(DEMO, self.url)
+        self.keep_up(LOAD_BEFORE, counter, "before the commit")
+        began = time.monotonic()
+        follower = rollout.Follower(self.controller.log, began, quiet=quiet)
+        self.repository.change(old, new)
+        revision = self.repository.commit(f"{what}: {new}")
+        screen.line(f"  {0:6.1f} s  committed {revision}: {old} becomes {new}", "bold")
+        self.wait_converged(revision, within, follower, counter)
+        took = time.monotonic() - began
+        screen.line(f"  {took:6.1f} s  everything is as declared", "green")
+        self.ears = ground.Ears(self.provider)
+        after = self.answer()
+        self.keep_up(LOAD_AFTER, counter, "after it")
+        return took, counter, after
 
     def following_pass(self) -> list[str]:
         """What AWS and the engines were asked to change since the swap was over, in at least one whole pass."""
@@ -209,6 +251,7 @@ class Demo:
         env = DEMO / "env"
         env.write_text(
             f". '{STATE / 'env'}'\nexport EVENKEEL_STATE='{DEMO / 'state'}'\nexport PATH='{PROGRAM.parent}':\"$PATH\"\n"
+            + "".join(f"export {name}='{value}'\n" for name, value in self.more.items())
         )
         stacks = shown(self.repository.path)
         screen.title("The fleet and its controller go on. Look around:")
@@ -217,7 +260,7 @@ class Demo:
         screen.line(f"  evenkeel plan {stacks:<22}what would be done now: nothing")
         screen.line(f"  curl {self.url:<31}a request through the load balancer")
         screen.line(f"  tail -f {shown(self.controller.log)}")
-        screen.line(f"Change {stacks}/{EXAMPLE.name}, commit it, and it is rolled out. `make down` ends everything.")
+        screen.line(f"Change {stacks}/{self.repository.file.name}, commit it, and it is rolled out. `make down` ends everything.")
 
     def end(self) -> None:
         load.stop_leftovers(DEMO)

@@ -13,6 +13,9 @@ use std::{
 
 use serde_json::{Value, json};
 
+/// What the access key `test` belongs to.
+pub const ACCOUNT: &str = "test";
+
 /// The one proving ground of this test run.
 pub static GROUND: LazyLock<Ground> = LazyLock::new(Ground::find);
 
@@ -63,25 +66,60 @@ impl Ground {
     }
 
     pub fn try_opsworks(&self, region: &str, operation: &str, request: Value) -> Result<Value, String> {
-        let target = format!("OpsWorks_20130218.{operation}");
+        self.try_json("opsworks", &format!("OpsWorks_20130218.{operation}"), region, ACCOUNT, &request)
+    }
+
+    /// One call of an API that answers in JSON, with the access key of an account.
+    pub fn json(&self, service: &str, target: &str, region: &str, account: &str, request: Value) -> Value {
+        self.try_json(service, target, region, account, &request).unwrap_or_else(|error| panic!("{target}: {error}"))
+    }
+
+    fn try_json(
+        &self,
+        service: &str,
+        target: &str,
+        region: &str,
+        account: &str,
+        request: &Value,
+    ) -> Result<Value, String> {
         let who = format!(
-            "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/opsworks/aws4_request, SignedHeaders=host, Signature=x"
+            "AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, \
+             Signature=x"
         );
         let headers =
-            [("X-Amz-Target", &*target), ("Authorization", &*who), ("Content-Type", "application/x-amz-json-1.1")];
+            [("X-Amz-Target", target), ("Authorization", &*who), ("Content-Type", "application/x-amz-json-1.1")];
         json_of(&self.http("POST", "/", &headers, &request.to_string())?)
     }
 
     /// One call of the classic load balancers' API; the answer is XML.
     pub fn elb(&self, region: &str, operation: &str, request: &[(&str, &str)]) -> Result<String, String> {
+        self.query(("elasticloadbalancing", "2012-06-01"), ACCOUNT, region, operation, request)
+    }
+
+    /// One call of an API that answers in XML, with the access key of an account.
+    pub fn query(
+        &self,
+        (service, version): (&str, &str),
+        account: &str,
+        region: &str,
+        operation: &str,
+        request: &[(&str, &str)],
+    ) -> Result<String, String> {
         let who = format!(
-            "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/elasticloadbalancing/aws4_request, \
-             SignedHeaders=host, Signature=x"
+            "AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, \
+             Signature=x"
         );
         let headers = [("Authorization", &*who), ("Content-Type", "application/x-www-form-urlencoded")];
-        let mut body = format!("Action={operation}&Version=2012-06-01");
+        let mut body = format!("Action={operation}&Version={version}");
         for (name, value) in request {
-            body.push_str(&format!("&{name}={}", value.replace('/', "%2F").replace(':', "%3A")));
+            let value: String = value
+                .bytes()
+                .map(|byte| match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => (byte as char).to_string(),
+                    other => format!("%{other:02X}"),
+                })
+                .collect();
+            body.push_str(&format!("&{name}={value}"));
         }
         self.http("POST", "/", &headers, &body)
     }
@@ -105,6 +143,12 @@ impl Ground {
         Ok(body.trim().to_owned())
     }
 
+    /// Where instances reach the AWS API: the gateway of their network.
+    pub fn endpoint_of_instances(&self) -> String {
+        let number: u32 = self.env.get("EVENKEEL_TESTBED_NUMBER").and_then(|n| n.parse().ok()).unwrap_or(0);
+        format!("http://10.{}.0.1:{}", 213 + number, 4566 + number)
+    }
+
     /// The number of the last call that LocalStack received.
     pub fn last_call(&self) -> u64 {
         self.control("GET", &format!("calls?since={}", u64::MAX / 2), None)["next"].as_u64().unwrap()
@@ -124,6 +168,13 @@ impl Ground {
         let id = self.control("POST", "faults", Some(fault))["id"].as_u64().expect("the fault's id");
         Fault(id)
     }
+}
+
+/// The text of every element of that name in an XML answer, in order.
+pub fn elements(xml: &str, name: &str) -> Vec<String> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let rests = xml.split(&open).skip(1);
+    rests.filter_map(|rest| Some(rest.split_once(&close)?.0.to_owned())).collect()
 }
 
 fn json_of(text: &str) -> Result<Value, String> {

@@ -1,0 +1,55 @@
+"""The shop on OpsWorks, behind a classic load balancer."""
+
+from pathlib import Path
+
+import boto3
+
+import ground
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "deploy/examples"
+FILES = [EXAMPLES / "shop.yaml"]
+STACK = BALANCER = "shop"
+# The calls that begin a whole look: of the provider, and of the load balancers' API.
+LOOKS = ("DescribeStacks", "elb")
+# What a release of the instances themselves would be: nothing, OpsWorks changes the type of a stopped instance only.
+REFRESH = None
+
+
+def clear() -> bool:
+    """Removes what an earlier run left, instances included. Tells whether there was anything."""
+    found = _stacks()
+    for one in found:
+        ground.ask("reset", {"stack": one["StackId"]})
+    if any(b["name"] == BALANCER and b["kind"] == "classic" for b in ground.ask("loadbalancers")):
+        boto3.client("elb").delete_load_balancer(LoadBalancerName=BALANCER)
+        return True
+    return bool(found)
+
+
+def prepare(_program: Path, _directory: Path) -> dict:
+    """A classic load balancer as one would make it in the console."""
+    elb = boto3.client("elb")
+    http = {"Protocol": "HTTP", "LoadBalancerPort": 80, "InstanceProtocol": "HTTP", "InstancePort": 80}
+    check = {"Target": "HTTP:80/", "Interval": 5, "Timeout": 2, "UnhealthyThreshold": 2, "HealthyThreshold": 2}
+    draining = {"ConnectionDraining": {"Enabled": True, "Timeout": 60}}
+    elb.create_load_balancer(LoadBalancerName=BALANCER, Listeners=[http], Subnets=["subnet-0a1b2c3d4e5f60718"])
+    elb.configure_health_check(LoadBalancerName=BALANCER, HealthCheck=check)
+    elb.modify_load_balancer_attributes(LoadBalancerName=BALANCER, LoadBalancerAttributes=draining)
+    return {}
+
+
+def manifest() -> str:
+    return FILES[0].read_text()
+
+
+def balancer() -> dict:
+    return next(b for b in ground.ask("loadbalancers") if (b["name"], b["kind"]) == (BALANCER, "classic"))
+
+
+def instances() -> list[dict]:
+    ids = {s["StackId"] for s in _stacks()}
+    return [i for i in ground.ask("instances") if i["stack"] in ids]
+
+
+def _stacks() -> list[dict]:
+    return [s for s in boto3.client("opsworks").describe_stacks()["Stacks"] if s["Name"] == STACK]

@@ -1,0 +1,251 @@
+//! What one test has for itself on EC2: a stack's name, a region, a load balancer with its target group, certificates, a
+//! git repository; cleared away at the end.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{
+    controller::{Controller, program},
+    ground::{ACCOUNT, GROUND, Instance, elements, run},
+};
+
+const EC2: (&str, &str) = ("ec2", "2016-11-15");
+const ELBV2: (&str, &str) = ("elasticloadbalancing", "2015-12-01");
+
+/// See the module.
+pub struct Fleet {
+    pub name: String,
+    pub region: String,
+    pub account: String,
+    pub subnets: Vec<String>,
+    pub group_id: String,
+    vpc: String,
+    dir: tempfile::TempDir,
+}
+
+impl Fleet {
+    /// An application load balancer that listens on port 80, its target group, the engines' certificate where instances
+    /// fetch it, an empty repository, and nothing of an earlier run.
+    pub fn new(name: &str, region: &str) -> Fleet {
+        let fleet = Fleet::bare(name, region, ACCOUNT);
+        fleet.create_balancer();
+        fleet.certify();
+        fleet
+    }
+
+    /// Without a load balancer and without certificates.
+    pub fn bare(name: &str, region: &str, account: &str) -> Fleet {
+        let mut fleet = Fleet {
+            name: name.into(),
+            region: region.into(),
+            account: account.into(),
+            subnets: Vec::new(),
+            group_id: String::new(),
+            vpc: String::new(),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        fleet.clear();
+        let subnets = fleet.ec2("DescribeSubnets", &[]);
+        fleet.subnets = elements(&subnets, "subnetId");
+        fleet.vpc = elements(&subnets, "vpcId").remove(0);
+        fleet.group_id = elements(&fleet.ec2("DescribeSecurityGroups", &[]), "groupId").remove(0);
+        assert!(fleet.subnets.len() >= 3, "{subnets}");
+        fs::create_dir(fleet.repository()).unwrap();
+        fleet.git(&["init", "-q", "-b", "main"]);
+        fleet
+    }
+
+    fn clear(&self) {
+        let _ = GROUND.try_control("POST", "reset", Some(json!({"stack": self.name})));
+        let named = |operation: &str, key: &str, wanted: &str| {
+            let answer = self.try_elbv2(operation, &[(key, &self.name)]).unwrap_or_default();
+            elements(&answer, wanted).into_iter().next()
+        };
+        if let Some(arn) = named("DescribeLoadBalancers", "Names.member.1", "LoadBalancerArn") {
+            self.elbv2("DeleteLoadBalancer", &[("LoadBalancerArn", &arn)]);
+        }
+        if let Some(arn) = named("DescribeTargetGroups", "Names.member.1", "TargetGroupArn") {
+            self.elbv2("DeleteTargetGroup", &[("TargetGroupArn", &arn)]);
+        }
+    }
+
+    fn create_balancer(&self) {
+        let subnets: Vec<(String, &String)> =
+            self.subnets.iter().enumerate().map(|(i, id)| (format!("Subnets.member.{}", i + 1), id)).collect();
+        let mut request: Vec<(&str, &str)> = vec![("Name", &self.name), ("Type", "application")];
+        request.extend(subnets.iter().map(|(key, id)| (key.as_str(), id.as_str())));
+        let balancer = elements(&self.elbv2("CreateLoadBalancer", &request), "LoadBalancerArn").remove(0);
+        let group = self.create_target_group(&self.name, &self.vpc);
+        let request = [
+            ("LoadBalancerArn", balancer.as_str()),
+            ("Protocol", "HTTP"),
+            ("Port", "80"),
+            ("DefaultActions.member.1.Type", "forward"),
+            ("DefaultActions.member.1.TargetGroupArn", &group),
+        ];
+        self.elbv2("CreateListener", &request);
+    }
+
+    /// Checked at `/` on port 80, draining for 20 s at most; its ARN.
+    pub fn create_target_group(&self, name: &str, vpc: &str) -> String {
+        let request = [
+            ("Name", name),
+            ("Protocol", "HTTP"),
+            ("Port", "80"),
+            ("VpcId", vpc),
+            ("HealthCheckPath", "/"),
+            ("HealthCheckIntervalSeconds", "5"),
+            ("HealthCheckTimeoutSeconds", "2"),
+            ("HealthyThresholdCount", "2"),
+            ("UnhealthyThresholdCount", "2"),
+        ];
+        let group = elements(&self.elbv2("CreateTargetGroup", &request), "TargetGroupArn").remove(0);
+        let request = [
+            ("TargetGroupArn", group.as_str()),
+            ("Attributes.member.1.Key", "deregistration_delay.timeout_seconds"),
+            ("Attributes.member.1.Value", "20"),
+        ];
+        self.elbv2("ModifyTargetGroupAttributes", &request);
+        group
+    }
+
+    /// Makes the certificates of controller and engines, and puts the engines' into their SSM parameter.
+    pub fn certify(&self) {
+        let dir = self.certificates();
+        let arguments =
+            ["certs", "--dir", dir.to_str().unwrap(), "--stack", &self.name, "--put", "--region", &self.region];
+        let mut command = std::process::Command::new(program());
+        command.args(arguments).envs(&GROUND.env).env("AWS_ACCESS_KEY_ID", &self.account);
+        let done = command.output().expect("evenkeel certs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    pub fn certificates(&self) -> PathBuf {
+        self.dir().join("certificates")
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    pub fn repository(&self) -> PathBuf {
+        self.dir.path().join("manifests")
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let repository = self.repository();
+        let who = ["-c", "user.name=Ops", "-c", "user.email=ops@example.com", "-c", "commit.gpgsign=false"];
+        run("git", &[&["-C", repository.to_str().unwrap()], &who[..], arguments].concat())
+    }
+
+    /// Commits the text as the stack's manifest; the revision as Evenkeel calls it.
+    pub fn commit(&self, text: &str) -> String {
+        self.commit_file("stack.yaml", text)
+    }
+
+    pub fn commit_file(&self, name: &str, text: &str) -> String {
+        fs::write(self.repository().join(name), text).unwrap();
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "-m", "A change"]);
+        self.git(&["rev-parse", "--short=12", "HEAD"]).trim().to_owned()
+    }
+
+    /// `evenkeel run` on the repository.
+    pub fn start(&self, options: &[&str]) -> Controller {
+        let source = format!("git+file://{}", self.repository().display());
+        let certificates = self.certificates();
+        let more = ["--docker-certs", certificates.to_str().unwrap()];
+        Controller::start(&source, &self.dir(), &[&more, options].concat())
+    }
+
+    /// One call of EC2's API, as anybody with a console could make it.
+    pub fn ec2(&self, operation: &str, request: &[(&str, &str)]) -> String {
+        GROUND
+            .query(EC2, &self.account, &self.region, operation, request)
+            .unwrap_or_else(|error| panic!("{operation}: {error}"))
+    }
+
+    pub fn elbv2(&self, operation: &str, request: &[(&str, &str)]) -> String {
+        self.try_elbv2(operation, request).unwrap_or_else(|error| panic!("{operation}: {error}"))
+    }
+
+    fn try_elbv2(&self, operation: &str, request: &[(&str, &str)]) -> Result<String, String> {
+        GROUND.query(ELBV2, &self.account, &self.region, operation, request)
+    }
+
+    /// What the proving ground has of the stack, terminated instances left out.
+    pub fn records(&self) -> Vec<Value> {
+        let all = GROUND.control("GET", "instances", None);
+        let ours =
+            |seen: &&Value| seen["provider"] == "ec2" && seen["stack"] == *self.name && seen["region"] == *self.region;
+        all.as_array().unwrap().iter().filter(ours).cloned().collect()
+    }
+
+    /// Hostname and state of each, in order.
+    pub fn states(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut all: Vec<_> =
+            self.records().iter().map(|seen| (text(&seen["hostname"]), text(&seen["status"]))).collect();
+        all.sort();
+        all
+    }
+
+    /// The running instances, by hostname.
+    pub fn instances(&self) -> BTreeMap<String, Instance> {
+        let records = self.records();
+        let running = records.iter().filter(|seen| seen["status"] == "running");
+        running.filter_map(Instance::read).map(|instance| (instance.hostname.clone(), instance)).collect()
+    }
+
+    pub fn instance(&self, hostname: &str) -> Instance {
+        self.instances().remove(hostname).unwrap_or_else(|| panic!("no instance {hostname}: {:#?}", self.records()))
+    }
+
+    fn balancer(&self) -> Value {
+        let all = GROUND.control("GET", "loadbalancers", None);
+        let mut all = all.as_array().unwrap().iter();
+        let found = all.find(|b| b["name"] == *self.name && b["region"] == *self.region && b["kind"] != "classic");
+        found.expect("the balancer").clone()
+    }
+
+    /// Where the balancer listens.
+    pub fn address(&self) -> String {
+        format!("{}:80", self.balancer()["address"].as_str().unwrap())
+    }
+
+    /// The instances that the balancer sends requests to.
+    pub fn in_service(&self) -> Vec<String> {
+        let balancer = self.balancer();
+        let groups = balancer["target_groups"].as_array().unwrap().iter();
+        let targets = groups.flat_map(|group| group["targets"].as_array().unwrap());
+        let healthy = targets.filter(|target| target["health"] == "healthy");
+        healthy.map(|target| target["ec2_instance_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn assert_in_service(&self, count: usize) {
+        assert_eq!(self.in_service().len(), count, "{:#}", self.balancer());
+    }
+
+    /// Its volumes: id → state, size.
+    pub fn volumes(&self) -> BTreeMap<String, (String, u32)> {
+        let request = [("Filter.1.Name", "tag:evenkeel:stack"), ("Filter.1.Value.1", self.name.as_str())];
+        let answer = self.ec2("DescribeVolumes", &request);
+        let set = elements(&answer, "volumeSet").remove(0);
+        let text = |item: &str, name: &str| elements(item, name).into_iter().next().unwrap_or_default();
+        set.split("<volumeId>")
+            .skip(1)
+            .filter(|item| item.contains("<size>"))
+            .map(|item| {
+                let id = item.split('<').next().unwrap_or_default().to_owned();
+                (id, (text(item, "status"), text(item, "size").parse().unwrap_or_default()))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

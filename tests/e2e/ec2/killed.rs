@@ -1,0 +1,67 @@
+//! The controller is killed between RunInstances and the recording of its answer: no hostname gets a second instance.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{fleet::Fleet, manifest::Manifest};
+use crate::{
+    fleet::{beside_others, until},
+    ground::GROUND,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_controller_killed_again_and_again_between_a_launch_and_its_answer_launches_no_second_instance() {
+    let _turn = beside_others().await;
+    let (name, region) = ("ec2killed", "eu-west-2");
+    let fleet = Fleet::new(name, region);
+    let since = GROUND.last_call();
+    // Every launch is carried out at once and answered late; the first ones are also not seen by reads for a while.
+    let slow = GROUND.fault(json!({
+        "service": "ec2", "operation": "RunInstances", "region": region, "delay": 3, "after": true,
+    }));
+    let lag = GROUND.fault(json!({"service": "ec2", "region": region, "lag": 6}));
+    let revision = fleet.commit(&Manifest::new(&fleet, 2).text());
+    let mut controller = fleet.start(&["--resync", "2"]);
+    let launches = || GROUND.calls(region, since).into_iter().filter(|(operation, _)| operation == "RunInstances");
+    for kills in 1..=4 {
+        let enough = || launches().count() >= kills.min(2);
+        until(&format!("a launch is sent, before kill {kills}"), 90, enough).await;
+        controller.kill();
+        controller = fleet.start(&["--resync", "2"]);
+    }
+    drop((slow, lag));
+    controller.until_converged(name, &revision, 240).await;
+
+    let described = fleet.ec2("DescribeInstances", &[]);
+    let mut hostnames: BTreeMap<String, usize> = BTreeMap::new();
+    for value in hostnames_of(&described) {
+        *hostnames.entry(value).or_default() += 1;
+    }
+    assert_eq!(hostnames, BTreeMap::from([("docker1".to_owned(), 1), ("docker2".to_owned(), 1)]), "{described}");
+    let mut tokens: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, request) in launches() {
+        tokens.entry(hostname_of(&request)).or_default().push(request["ClientToken"].as_str().unwrap().to_owned());
+    }
+    for (hostname, mut tokens) in tokens {
+        eprintln!("{hostname}: {} launches sent", tokens.len());
+        tokens.dedup();
+        assert_eq!(tokens.len(), 1, "{hostname} was launched with several tokens");
+    }
+    assert_eq!(fleet.volumes().len(), 2, "{:#?}", fleet.volumes());
+}
+
+fn hostname_of(request: &Value) -> String {
+    let tags = request["TagSpecifications"][0]["Tags"].as_array().expect("tags");
+    let hostname = tags.iter().find(|tag| tag["Key"] == "evenkeel:hostname").expect("the hostname");
+    hostname["Value"].as_str().unwrap().to_owned()
+}
+
+/// The hostname tags of every instance that EC2 tells of, ended ones included.
+fn hostnames_of(described: &str) -> Vec<String> {
+    described
+        .split("<key>evenkeel:hostname</key>")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once("<value>")?.1.split_once("</value>")?.0.to_owned()))
+        .collect()
+}

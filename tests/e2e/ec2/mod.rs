@@ -1,0 +1,11 @@
+//! The same on EC2: instances that Evenkeel launches, boots, heals and replaces itself.
+
+mod accounts;
+mod converge;
+mod fleet;
+mod healed;
+mod killed;
+mod manifest;
+mod owned;
+mod reached;
+mod trouble;
