@@ -6,6 +6,7 @@
 pub mod app;
 pub mod container;
 pub mod decode;
+pub mod engine;
 pub mod health;
 pub mod image;
 pub mod interpolate;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub use app::App;
 pub use container::Container;
+pub use engine::{engine_label, engine_name, engine_parameter};
 pub use health::HealthCheck;
 pub use port::Port;
 pub use problem::{File, Problem};

@@ -10,6 +10,7 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::host_keys;
 use crate::status::{Event, StackStatus};
 
 /// Events kept per store; older ones are dropped.
@@ -55,6 +56,7 @@ impl Store {
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.execute_batch(SCHEMA)?;
+            connection.execute_batch(host_keys::SCHEMA)?;
             Ok(connection)
         };
         match open() {
@@ -83,7 +85,7 @@ impl Store {
         }
     }
 
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
