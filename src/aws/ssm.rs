@@ -37,9 +37,8 @@ impl Aws {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
-    use super::*;
     use crate::{aws::testing::serve, world::Class};
 
     #[tokio::test]
@@ -59,7 +58,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_is_put_encrypted_and_in_place_of_the_old_one() {
-        let asked = std::sync::Arc::new(Mutex::new(String::new()));
+        let asked = Arc::new(Mutex::new(String::new()));
         let heard = asked.clone();
         let aws = serve(move |request| {
             *heard.lock().unwrap() = request.to_owned();

@@ -204,23 +204,29 @@ async fn why(session: &Handle<Host>, said: &ChannelOpenFailure) -> Socket {
     let looking = async {
         let mut channel = session.channel_open_session().await?;
         channel.exec(true, LOOK).await?;
-        let mut words = Vec::new();
+        let (mut words, mut errors) = (Vec::new(), Vec::new());
         while let Some(message) = channel.wait().await {
             match message {
-                ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => words.extend_from_slice(&data),
+                ChannelMsg::Data { data } => words.extend_from_slice(&data),
+                ChannelMsg::ExtendedData { data, .. } => errors.extend_from_slice(&data),
                 ChannelMsg::Failure | ChannelMsg::Close => break,
                 _ => {}
             }
         }
-        Ok::<_, russh::Error>(String::from_utf8_lossy(&words).trim().to_owned())
+        Ok::<_, russh::Error>([words, errors].map(|said| String::from_utf8_lossy(&said).trim().to_owned()))
     };
-    let words = tokio::time::timeout(WHY, looking).await.unwrap_or(Ok(String::new())).unwrap_or_default();
-    match words.as_str() {
+    let said = tokio::time::timeout(WHY, looking).await;
+    let [words, errors] = said.unwrap_or_else(|_| Ok(Default::default())).unwrap_or_default();
+    // A login may greet before.
+    match words.lines().next_back().unwrap_or_default() {
         "missing" => Socket::Missing,
         "denied" => Socket::Denied,
         "forbidden" => Socket::Forbidden,
         "deaf" => Socket::Deaf,
         // A forced command, or a shell that is none.
-        words => Socket::Unknown(words.lines().next().unwrap_or_default().chars().take(200).collect()),
+        _ => {
+            let first = words.lines().chain(errors.lines()).next().unwrap_or_default();
+            Socket::Unknown(first.chars().take(200).collect())
+        }
     }
 }
