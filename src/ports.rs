@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -67,6 +68,31 @@ pub trait Engines: Send + Sync {
     /// Follows the engine's events until the connection ends, sending the hostname for every container that
     /// starts, dies, is renamed, removed, or changes its health. Returns when the stream ends.
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>);
+}
+
+/// Where the host keys of instances are remembered that are reached over SSH. An instance keeps its key for life: one
+/// that shows another is not trusted.
+pub trait HostKeys: Send + Sync {
+    /// What an instance is pinned to, if it was seen before.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn pinned(&self, instance: &str) -> Result<Option<Pinned>, Trouble>;
+
+    /// Pins an instance to the key that it showed. One that is pinned already stays as it is.
+    ///
+    /// # Errors
+    /// When it cannot be remembered.
+    fn pin(&self, instance: &str, fingerprint: &str) -> Result<(), Trouble>;
+}
+
+/// The host key that an instance showed first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// As `ssh-keygen -l` prints it: `SHA256:…`.
+    pub fingerprint: String,
+    /// When that was.
+    pub since: Timestamp,
 }
 
 /// Where a long action tells how far it is.

@@ -20,9 +20,10 @@ use std::{
 
 use evenkeel::{
     action::{Access, DataMount, EngineAction, Node, Port, Run, StopHow},
-    docker::{Certs, Engines},
+    docker::{Certs, Engines, Keys},
     ports::{Engines as _, Progress},
     spec::{HealthCheck, health::Probe},
+    store::Unwritten,
     world::{Class, ContainerSeen, Engine, Health, Seen, State, Trouble},
 };
 use ground::{GROUND, Instance};
@@ -129,7 +130,8 @@ impl Corner {
     /// Begins with nothing of an earlier run left over.
     async fn new(word: &'static str) -> Corner {
         let shared = Shared::get();
-        let engines = Engines::new(Certs { dir: shared.certs.clone() }).unwrap();
+        let (certs, keys) = (Certs { dir: shared.certs.clone() }, Keys { dir: "/nowhere".into() });
+        let engines = Engines::new(certs, keys, Arc::new(Unwritten::default()));
         let (hostname, endpoint) = ("docker1".into(), shared.endpoint.clone());
         let node = Node { hostname, endpoint, access: Access::Tls { name: None } };
         let corner = Corner { engines, node, word, _shared: shared };

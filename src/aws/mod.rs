@@ -6,6 +6,7 @@ mod client;
 mod elb;
 mod opsworks;
 mod retry;
+mod ssm;
 mod trouble;
 
 #[cfg(test)]

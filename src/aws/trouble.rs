@@ -12,6 +12,7 @@ use crate::world::{Class, Fault, Trouble};
 /// The service names that IAM policies use.
 pub(super) const OPSWORKS: &str = "opsworks";
 pub(super) const ELB: &str = "elasticloadbalancing";
+pub(super) const SSM: &str = "ssm";
 
 /// One API call, as far as an error message tells it.
 #[derive(Debug, Clone, Copy)]

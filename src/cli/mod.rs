@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
 mod apply;
+mod certs;
 mod diagnostics;
+mod forget_host_key;
 mod plan;
 mod reach;
 mod run;
@@ -44,6 +46,10 @@ enum Command {
     Apply(apply::Args),
     /// Show how the stacks are.
     Status(status::Args),
+    /// Make the certificates that the controller and the Docker engines show each other.
+    Certs(certs::Args),
+    /// Let an instance that is reached over SSH show another host key.
+    ForgetHostKey(forget_host_key::Args),
 }
 
 /// Runs the command that was asked for.
@@ -54,6 +60,8 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Plan(args) => plan::run(args).await,
         Command::Apply(args) => apply::run(args).await,
         Command::Status(args) => status::run(&args).await,
+        Command::Certs(args) => certs::run(args).await,
+        Command::ForgetHostKey(args) => forget_host_key::run(&args),
     }
 }
 

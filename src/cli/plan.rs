@@ -1,6 +1,6 @@
 //! `evenkeel plan`
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::{
         plan,
     },
     status::Kind,
-    store::Store,
+    store::{Store, Unwritten},
 };
 
 /// Options.
@@ -68,14 +68,12 @@ pub async fn run(args: Args) -> ExitCode {
         },
         Err(error) => return fail(error),
     };
-    let ports = match args.reach.ports() {
-        Ok(ports) => ports,
+    let open = || Store::open_existing(&args.reach.state);
+    let (store, host_keys) = match open().and_then(|store| Ok((store, open()?))) {
+        Ok(stores) => stores,
         Err(error) => return fail(error),
     };
-    let store = match Store::open_existing(&args.reach.state) {
-        Ok(store) => store,
-        Err(error) => return fail(error),
-    };
+    let ports = args.reach.ports(Arc::new(Unwritten::over(host_keys)));
     let mut changes = 0;
     let mut troubled = false;
     let mut json = Vec::new();

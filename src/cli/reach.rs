@@ -6,8 +6,9 @@ use super::diagnostics::{self, Style};
 use crate::{
     aws::{Aws, Elb, OpsWorks},
     controller::lease::Lease,
-    docker::{Certs, Engines},
+    docker::{Certs, Engines, Keys},
     observe::Ports,
+    ports::HostKeys,
     source::{Revision, Source, SourceError},
     store::Store,
 };
@@ -18,6 +19,10 @@ pub struct Reach {
     /// Directory with ca.pem, cert.pem and key.pem: the controller's certificate for the Docker engines.
     #[arg(long, value_name = "DIR", env = "EVENKEEL_DOCKER_CERT_PATH", default_value = "/etc/evenkeel/docker")]
     pub docker_certs: PathBuf,
+    /// Directory with the private keys for engines that are reached over SSH, each under the name of its EC2 key
+    /// pair: NAME or NAME.pem.
+    #[arg(long, value_name = "DIR", env = "EVENKEEL_SSH_KEYS", default_value = "/etc/evenkeel/ssh")]
+    pub ssh_keys: PathBuf,
     /// Directory for what must be remembered: intents, status, events, and the copy of a git repository.
     #[arg(long, value_name = "DIR", env = "EVENKEEL_STATE", default_value = "/var/lib/evenkeel")]
     pub state: PathBuf,
@@ -51,23 +56,19 @@ impl Reach {
     /// One message for the person who called it.
     pub fn tools(&self) -> Result<Tools, String> {
         let lease = Lease::take(&self.state).map_err(|error| error.to_string())?;
-        let store = Store::open(&self.state).map_err(|error| error.to_string())?;
-        Ok(Tools { lease, store: Arc::new(store), ports: self.ports()? })
+        let store = Arc::new(Store::open(&self.state).map_err(|error| error.to_string())?);
+        Ok(Tools { lease, ports: self.ports(store.clone()), store })
     }
 
     /// The adapters.
-    ///
-    /// # Errors
-    /// When the certificates cannot be used.
-    pub fn ports(&self) -> Result<Ports, String> {
+    pub fn ports(&self, host_keys: Arc<dyn HostKeys>) -> Ports {
         let aws = Aws::new();
-        let engines =
-            Engines::new(Certs { dir: self.docker_certs.clone() }).map_err(|trouble| trouble.message.clone())?;
-        Ok(Ports {
+        let (certs, keys) = (Certs { dir: self.docker_certs.clone() }, Keys { dir: self.ssh_keys.clone() });
+        Ports {
             cloud: Arc::new(OpsWorks::new(aws.clone())),
             balancers: Arc::new(Elb::new(aws)),
-            engines: Arc::new(engines),
-        })
+            engines: Arc::new(Engines::new(certs, keys, host_keys)),
+        }
     }
 
     /// The source of the manifests.

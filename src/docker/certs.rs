@@ -6,13 +6,18 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+use super::authority;
 use crate::world::{Class, Fault, Trouble};
+
+/// Days before it expires at which a certificate begins to be complained about.
+const SOON: i64 = 30;
 
 /// Where the certificates lie: `ca.pem`, `cert.pem` and `key.pem`.
 #[derive(Debug, Clone)]
@@ -52,6 +57,20 @@ impl Certs {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(chain, key))
             .map_err(|error| self.trouble(&key_path, &format!("it does not fit cert.pem ({error})")))
+    }
+
+    /// What to say when the certificate expires within a month.
+    pub(super) fn expiring(&self, pems: &Pems, now: Timestamp) -> Option<String> {
+        let until = authority::read(&pems.cert).ok()?.until;
+        let days = until.duration_since(now).as_hours() / 24;
+        let file = self.dir.join("cert.pem");
+        (days < SOON).then(|| {
+            format!(
+                "the controller's certificate {} is valid until {until:.0}, and no Docker engine takes it from then on; \
+                 renew it: evenkeel certs --dir DIR --renew, where ca-key.pem is",
+                file.display()
+            )
+        })
     }
 
     fn chain(&self, name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Trouble> {

@@ -1,9 +1,10 @@
-//! The Docker engines of the instances, over mutual TLS.
+//! The Docker engines of the instances, over mutual TLS or through SSH.
 //!
 //! A look is bounded in time, whatever the engine does. Mutations can be repeated: what a crash left half done
 //! is done again, and what is done already is no error.
 
 mod apply;
+pub mod authority;
 mod certs;
 mod create;
 mod events;
@@ -11,42 +12,41 @@ mod health;
 mod images;
 mod look;
 mod pull;
+mod ssh;
 mod transport;
 mod trouble;
 mod words;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 pub use certs::Certs;
+pub use ssh::Keys;
 
 use crate::{
     action::{EngineAction, Node},
-    ports::{self, Progress},
+    ports::{self, HostKeys, Progress},
     world::{Engine, Seen, Trouble},
 };
 
 /// The label that marks a container as Evenkeel's; its value is the stack's name.
 const STACK_LABEL: &str = "evenkeel.stack";
 
-/// Every engine that one set of certificates opens.
+/// Every engine that one set of certificates and one directory of keys open.
 ///
-/// Cheap to share behind an `Arc`. Connections are kept per endpoint and made anew when the certificates on disk
-/// change.
+/// Cheap to share behind an `Arc`. Connections are kept per engine, and made anew when the certificates on disk
+/// change. What is missing on disk is told when an engine needs it.
 #[derive(Debug)]
 pub struct Engines {
     transport: transport::Transport,
 }
 
 impl Engines {
-    /// Reads the certificates; connects to nothing yet.
-    ///
-    /// # Errors
-    /// `Terminal`, naming the file that is missing or cannot be used.
-    pub fn new(certs: Certs) -> Result<Engines, Trouble> {
-        Ok(Engines { transport: transport::Transport::new(certs)? })
+    /// Reads nothing yet, and connects to nothing.
+    pub fn new(certs: Certs, keys: Keys, host_keys: Arc<dyn HostKeys>) -> Engines {
+        Engines { transport: transport::Transport::new(certs, keys, host_keys) }
     }
 }
 

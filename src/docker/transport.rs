@@ -1,32 +1,42 @@
-//! Connections to engines: one client per endpoint, with limits on the time that connecting takes.
+//! Connections to engines: one client an engine, with limits on the time that connecting takes.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use http::Uri;
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
 use hyper_util::{
-    client::legacy::{Client as HyperClient, connect::HttpConnector},
+    client::legacy::{
+        Client as HyperClient,
+        connect::{Connect, HttpConnector},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
+use jiff::Timestamp;
+use rustls::pki_types::ServerName;
 use tower_service::Service;
 
 use super::{
     certs::{Certs, Pems},
+    ssh::{self, Keys, Link, Login},
     trouble::{self, CONNECT},
 };
-use crate::{action::Node, world::Trouble};
+use crate::{
+    action::{Access, Node},
+    ports::HostKeys,
+    world::Trouble,
+};
 
 /// How long bollard waits for the beginning of an answer. Every caller sets a tighter limit of its own.
 const ANSWER: Duration = Duration::from_secs(3600);
@@ -35,6 +45,11 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A silent connection is probed so often, and given up after three probes: an event stream from an instance
 /// that vanished ends by itself.
 const PROBE: Duration = Duration::from_secs(10);
+
+/// How long the way to an engine is kept that nobody asks for any more, its SSH session with it.
+const UNUSED: Duration = Duration::from_secs(300);
+/// How often someone is told that the controller's certificate expires soon.
+const REMIND: Duration = Duration::from_secs(24 * 3600);
 
 /// The newest API version that bollard's types describe.
 const NEWEST: usize = API_DEFAULT_VERSION.minor_version;
@@ -65,53 +80,119 @@ impl Client {
     }
 }
 
-/// All clients, and the certificates they use.
+/// All ways to engines, and what opens them.
 pub(super) struct Transport {
     certs: Certs,
+    keys: Keys,
+    host_keys: Arc<dyn HostKeys>,
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
+    /// The certificates as they last were good; read when an engine first needs them.
+    tls: Option<Tls>,
+    ways: BTreeMap<(String, Access), Way>,
+}
+
+struct Tls {
     pems: Pems,
     config: rustls::ClientConfig,
-    /// By endpoint.
-    clients: HashMap<String, Client>,
+    /// When someone was last told that the certificate expires soon.
+    warned: Option<Instant>,
+}
+
+/// The way to one engine.
+struct Way {
+    client: Option<Client>,
+    /// The SSH session below. It outlives a client whose call was only answered with an error.
+    link: Option<Arc<Link>>,
+    used: Instant,
+}
+
+/// What opens one engine.
+enum Opening<'a> {
+    Tls(Option<&'a str>, rustls::ClientConfig),
+    Ssh(Login<'a>),
 }
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport").field("certs", &self.certs).finish_non_exhaustive()
+        f.debug_struct("Transport").field("certs", &self.certs).field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
 impl Transport {
-    pub(super) fn new(certs: Certs) -> Result<Transport, Trouble> {
-        let pems = certs.read()?;
-        let config = certs.config(&pems)?;
-        Ok(Transport { certs, state: Mutex::new(State { pems, config, clients: HashMap::new() }) })
+    pub(super) fn new(certs: Certs, keys: Keys, host_keys: Arc<dyn HostKeys>) -> Transport {
+        Transport { certs, keys, host_keys, state: Mutex::default() }
     }
 
-    /// The client of an engine. Certificates that changed on disk are taken up; ones that cannot be read just now
-    /// (they may be half written) are not.
+    /// The client of an engine.
     pub(super) fn client(&self, node: &Node) -> Result<Client, Trouble> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(pems) = self.certs.read()
-            && pems != state.pems
-            && let Ok(config) = self.certs.config(&pems)
-        {
-            *state = State { pems, config, clients: HashMap::new() };
-        }
-        if let Some(client) = state.clients.get(&node.endpoint) {
+        let state = &mut *self.state();
+        let opening = match &node.access {
+            Access::Tls { name } => Opening::Tls(name.as_deref(), self.config(state)?),
+            Access::Ssh { user, key, pin } => Opening::Ssh(Login { user, key, pin }),
+        };
+        let now = Instant::now();
+        state.ways.retain(|_, way| now.duration_since(way.used) < UNUSED);
+        let way = state.ways.entry(key(node)).or_insert(Way { client: None, link: None, used: now });
+        way.used = now;
+        if let Some(client) = &way.client {
             return Ok(client.clone());
         }
-        let client = connect(&node.endpoint, state.config.clone()).map_err(|error| trouble::of(node, &error))?;
-        state.clients.insert(node.endpoint.clone(), client.clone());
+        let client = match opening {
+            Opening::Tls(name, config) => tls(node, name, config)?,
+            Opening::Ssh(login) => {
+                let link = || Arc::new(Link::new(&node.endpoint, login, &self.keys, &self.host_keys));
+                let link = way.link.get_or_insert_with(link).clone();
+                over(node, "http", ssh::Connector(link))?
+            }
+        };
+        way.client = Some(client.clone());
         Ok(client)
+    }
+
+    /// What the controller shows and trusts. Certificates that changed on disk are taken up; ones that cannot be read
+    /// just now (they may be half written) are not.
+    fn config(&self, state: &mut State) -> Result<rustls::ClientConfig, Trouble> {
+        let tls = match (self.certs.read(), state.tls.take()) {
+            (Ok(pems), Some(known)) if pems == known.pems => known,
+            (Ok(pems), known) => match (self.certs.config(&pems), known) {
+                (Ok(config), _) => {
+                    state.ways.retain(|(_, access), _| !matches!(access, Access::Tls { .. }));
+                    Tls { pems, config, warned: None }
+                }
+                (Err(_), Some(known)) => known,
+                (Err(trouble), None) => return Err(trouble),
+            },
+            (Err(_), Some(known)) => known,
+            (Err(trouble), None) => return Err(trouble),
+        };
+        let tls = state.tls.insert(tls);
+        if tls.warned.is_none_or(|at| at.elapsed() > REMIND)
+            && let Some(warning) = self.certs.expiring(&tls.pems, Timestamp::now())
+        {
+            tracing::warn!("{warning}");
+            tls.warned = Some(Instant::now());
+        }
+        Ok(tls.config.clone())
     }
 
     /// Drops what is known of an engine, so that the next call connects and negotiates anew.
     pub(super) fn forget(&self, node: &Node) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clients.remove(&node.endpoint);
+        if let Some(way) = self.state().ways.get_mut(&key(node)) {
+            way.client = None;
+        }
+    }
+
+    /// Drops the session as well: it may lead nowhere.
+    fn forget_session(&self, node: &Node) {
+        self.state().ways.remove(&key(node));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs calls to one engine within a limit of time.
@@ -130,17 +211,28 @@ impl Transport {
             negotiated.negotiate().await.map_err(|error| trouble::of(node, &error))?;
             calls(client).await
         })
-        .await
-        .unwrap_or_else(|_| Err(trouble::no_answer(node, limit)));
-        if outcome.is_err() {
-            // An engine that was upgraded or replaced behind its address may refuse the version agreed upon.
-            self.forget(node);
+        .await;
+        match outcome {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(trouble)) => {
+                // An engine that was upgraded or replaced behind its address may refuse the version agreed upon.
+                self.forget(node);
+                Err(trouble)
+            }
+            Err(_) => {
+                self.forget_session(node);
+                Err(trouble::no_answer(node, limit))
+            }
         }
-        outcome
     }
 }
 
-fn connect(endpoint: &str, config: rustls::ClientConfig) -> Result<Client, bollard::errors::Error> {
+fn key(node: &Node) -> (String, Access) {
+    (node.endpoint.clone(), node.access.clone())
+}
+
+/// A client over TLS, to an engine whose certificate is for a name, or for its address.
+fn tls(node: &Node, name: Option<&str>, config: rustls::ClientConfig) -> Result<Client, Trouble> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -148,15 +240,23 @@ fn connect(endpoint: &str, config: rustls::ClientConfig) -> Result<Client, bolla
     tcp.set_keepalive(Some(PROBE));
     tcp.set_keepalive_interval(Some(PROBE));
     tcp.set_keepalive_retries(Some(3));
-    let tls = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_only()
-        .enable_http1()
-        .wrap_connector(tcp);
+    let mut builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_only();
+    if let Some(name) = name {
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| trouble::no_name(node, name))?;
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    over(node, "https", Timed { inner: builder.enable_http1().wrap_connector(tcp) })
+}
+
+/// A client over whatever connects.
+fn over<C>(node: &Node, scheme: &str, connector: C) -> Result<Client, Trouble>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let client = HyperClient::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .build(Timed { inner: tls });
+        .build(connector);
     let version = Arc::new(AtomicUsize::new(0));
     let agreed = version.clone();
     let docker = Docker::connect_with_custom_transport(
@@ -165,10 +265,11 @@ fn connect(endpoint: &str, config: rustls::ClientConfig) -> Result<Client, bolla
             let request = versioned(request, agreed.load(Ordering::Relaxed));
             async move { Ok(client.request(request?).await?) }
         },
-        Some(format!("https://{endpoint}")),
+        Some(format!("{scheme}://{}", node.endpoint)),
         ANSWER.as_secs(),
         API_DEFAULT_VERSION,
-    )?;
+    )
+    .map_err(|error| trouble::of(node, &error))?;
     Ok(Client { docker, version })
 }
 

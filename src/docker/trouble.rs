@@ -4,8 +4,9 @@ use std::{error::Error as StdError, io, time::Duration};
 
 use bollard::errors::Error;
 
+use super::ssh::Failure;
 use crate::{
-    action::Node,
+    action::{Access, Node},
     world::{Class, Fault, Trouble},
 };
 
@@ -22,6 +23,17 @@ pub(super) fn of(node: &Node, error: &Error) -> Trouble {
             message: format!("{} gave an answer that makes no sense ({error}); is it a Docker engine?", place(node)),
         },
         _ => broken(node, error),
+    }
+}
+
+/// The name that a certificate should be for is none.
+pub(super) fn no_name(node: &Node, name: &str) -> Trouble {
+    Trouble {
+        class: Class::of(Fault::Identity),
+        message: format!(
+            "no certificate can be for {name:?}, which {} should show; correct the stack's name",
+            place(node)
+        ),
     }
 }
 
@@ -54,6 +66,9 @@ pub(super) fn no_answer(node: &Node, limit: Duration) -> Trouble {
 fn broken(node: &Node, error: &Error) -> Trouble {
     let causes: Vec<&(dyn StdError + 'static)> =
         std::iter::successors(Some(error as &(dyn StdError + 'static)), |cause| next(*cause)).collect();
+    if let Some(failure) = causes.iter().find_map(|cause| cause.downcast_ref::<Failure>()) {
+        return failure.trouble(node);
+    }
     if let Some(tls) = causes.iter().find_map(|cause| cause.downcast_ref::<rustls::Error>())
         && let Some(message) = identity(node, tls)
     {
@@ -98,7 +113,15 @@ fn identity(node: &Node, error: &rustls::Error) -> Option<String> {
              same authority"
         ),
         rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
-            format!("{place} shows a certificate for another address; put this one into its subject alternative names")
+            match &node.access {
+                Access::Tls { name: Some(name) } => format!(
+                    "{place} shows a certificate that is not for {name}, so it may be no engine of this stack; give it \
+                     the one that `evenkeel certs --stack` makes"
+                ),
+                _ => format!(
+                    "{place} shows a certificate for another address; put this one into its subject alternative names"
+                ),
+            }
         }
         rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
             format!("{place} shows a certificate that has expired; renew it")
@@ -164,9 +187,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::Access,
-        docker::{Certs, Engines},
+        docker::{Certs, Engines, Keys},
         ports::Engines as _,
+        store,
         world::Seen,
     };
 
@@ -239,8 +262,15 @@ mod tests {
     }
 
     async fn look(certs: Certs, endpoint: String) -> Trouble {
-        let node = Node { hostname: "docker1".into(), endpoint, access: Access::Tls { name: None } };
-        match Engines::new(certs).unwrap().look(&node, &BTreeSet::new()).await {
+        look_for(certs, endpoint, None).await
+    }
+
+    /// A look at an engine whose certificate should be for a name.
+    async fn look_for(certs: Certs, endpoint: String, name: Option<&str>) -> Trouble {
+        let access = Access::Tls { name: name.map(Into::into) };
+        let node = Node { hostname: "docker1".into(), endpoint, access };
+        let engines = Engines::new(certs, Keys { dir: "/nowhere".into() }, Arc::new(store::Unwritten::default()));
+        match engines.look(&node, &BTreeSet::new()).await {
             Seen::Unknown(trouble) => trouble,
             Seen::Known(engine) => panic!("{engine:?}"),
         }
@@ -315,6 +345,22 @@ mod tests {
         let trouble = look(ours.certs(&ours, dir.path()), ours.serve("10.9.9.9", hang_up)).await;
         assert_eq!(trouble.class, Class::Terminal);
         assert!(trouble.message.contains("subject alternative names"), "{trouble:?}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_for_the_name_that_is_asked_for_and_the_address_does_not_matter() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let name = "shop.docker.evenkeel";
+        // It gets as far as the request, which the test's engine does not answer.
+        let right = look_for(ours.certs(&ours, dir.path()), ours.serve(name, hang_up), Some(name)).await;
+        assert!(right.message.contains("broke off"), "{right:?}");
+        for other in ["blog.docker.evenkeel", "127.0.0.1"] {
+            let trouble = look_for(ours.certs(&ours, dir.path()), ours.serve(other, hang_up), Some(name)).await;
+            assert_eq!(trouble.class, Class::Terminal, "{trouble:?}");
+            assert!(trouble.message.contains("not for shop.docker.evenkeel"), "{trouble:?}");
+        }
+        let trouble = look_for(ours.certs(&ours, dir.path()), ours.serve(name, hang_up), Some("no name!")).await;
+        assert_eq!(trouble.class, Class::Terminal, "{trouble:?}");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use crate::{
     action::{Access, Node},
     spec::{
         Desired, Layer, Stack,
-        interpolate::engine_name,
+        engine::engine_name,
         stack::{AddressKind, Transport},
     },
     world::{Instance, Observed, OwLayer, Rest},

@@ -92,11 +92,6 @@ pub fn slug(text: &str) -> String {
     out.trim_end_matches('-').to_owned()
 }
 
-/// What the certificate of a stack's engines is for, where one serves all of them.
-pub fn engine_name(stack: &str) -> String {
-    format!("{}.docker.evenkeel", slug(stack))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ pub mod app;
 pub mod balancer;
 pub mod container;
 pub mod decode;
+pub mod engine;
 pub mod health;
 pub mod image;
 pub mod interpolate;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub use app::App;
 pub use container::Container;
+pub use engine::{engine_label, engine_name, engine_parameter};
 pub use health::HealthCheck;
 pub use port::Port;
 pub use problem::{File, Problem};

@@ -1,6 +1,8 @@
 //! What must be remembered and cannot be read back from AWS or the engines: intents, the last status of each
-//! stack, and what happened.
+//! stack, what happened, and the host keys of instances.
 
+mod host_keys;
 mod sqlite;
 
+pub use host_keys::Unwritten;
 pub use sqlite::{Store, StoreError};

@@ -9,6 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::host_keys;
 use crate::{
     plan::Intent,
     status::{Event, StackStatus},
@@ -73,6 +74,7 @@ impl Store {
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.execute_batch(SCHEMA)?;
             migrate(&connection)?;
+            connection.execute_batch(host_keys::SCHEMA)?;
             Ok(connection)
         };
         match open() {
@@ -101,7 +103,7 @@ impl Store {
         }
     }
 
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::spec::{
     Layer,
-    interpolate::slug,
+    engine::engine_parameter,
     stack::{AddressKind, DockerAccess, EbsVolume, Instances, Provider, Recipes, RootVolume, Transport, Update},
 };
 
@@ -242,7 +242,7 @@ fn docker(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) -> Option<A
 fn tls(defaults: &Defaults<'_>, parameter: Option<String>, ssm_endpoint: Option<String>) -> Transport {
     let parameter = match defaults.provider {
         Provider::Opsworks => parameter,
-        Provider::Ec2 => parameter.or_else(|| Some(format!("/evenkeel/{}/docker", slug(defaults.stack)))),
+        Provider::Ec2 => parameter.or_else(|| Some(engine_parameter(defaults.stack))),
     };
     Transport::Tls { parameter, ssm_endpoint }
 }
