@@ -29,7 +29,7 @@ impl Calls {
         Count { service, calls: self.clone() }
     }
 
-    fn add(&self, service: &str, operation: &str) {
+    pub(super) fn add(&self, service: &str, operation: &str) {
         let mut calls = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         *calls.entry(format!("{service}.{operation}")).or_default() += 1;
     }

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_ec2 as ec2;
 use aws_sdk_elasticloadbalancing as elb;
 use aws_sdk_opsworks as opsworks;
 use aws_sdk_ssm as ssm;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use super::{calls::Calls, retry::OnlyThrottled, trouble};
+use crate::spec::{Stack, stack::AssumeRole};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -17,18 +20,39 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 const OPERATION: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 3;
 
-/// The clients of one region.
+/// Where, and as whom: stacks that have both in common share their clients.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub region: String,
+    /// Left out: the controller's own identity.
+    pub role: Option<AssumeRole>,
+}
+
+impl From<&Stack> for Place {
+    fn from(stack: &Stack) -> Place {
+        Place { region: stack.region.clone(), role: stack.assume_role.clone() }
+    }
+}
+
+impl From<&str> for Place {
+    fn from(region: &str) -> Place {
+        Place { region: region.to_owned(), role: None }
+    }
+}
+
+/// The clients of one place.
 #[derive(Debug)]
 pub(super) struct Clients {
     pub opsworks: Pair<opsworks::Client>,
     pub elb: Pair<elb::Client>,
+    pub ec2: Pair<ec2::Client>,
     pub ssm: Pair<ssm::Client>,
 }
 
 /// One service's client twice, because what may be repeated differs.
 #[derive(Debug)]
 pub(super) struct Pair<C> {
-    /// For what only looks: retried as the SDK does.
+    /// For what only looks: retried as the SDK does, and more slowly the more often AWS says that it is too much.
     pub read: C,
     /// For what changes something: see [`OnlyThrottled`].
     pub write: C,
@@ -51,24 +75,29 @@ pub(super) fn loader(region: &str) -> ConfigLoader {
         )
 }
 
+/// The pair of one SDK crate's clients.
+macro_rules! pair {
+    ($sdk:ident, $service:expr, $config:expr, $calls:expr) => {{
+        // Of its own: the SDK would let all accounts of a region have one budget of retries.
+        let partition = RetryPartition::custom($service).build();
+        let conf =
+            || $sdk::config::Builder::from($config).interceptor($calls.of($service)).retry_partition(partition.clone());
+        Pair {
+            read: $sdk::Client::from_conf(
+                conf().retry_config(RetryConfig::adaptive().with_max_attempts(ATTEMPTS)).build(),
+            ),
+            write: $sdk::Client::from_conf(conf().retry_classifier(OnlyThrottled).build()),
+        }
+    }};
+}
+
 impl Clients {
     pub(super) fn new(config: &SdkConfig, calls: &Calls) -> Clients {
-        let ow = || opsworks::config::Builder::from(config).interceptor(calls.of(trouble::OPSWORKS));
-        let lb = || elb::config::Builder::from(config).interceptor(calls.of(trouble::ELB));
-        let sm = || ssm::config::Builder::from(config).interceptor(calls.of(trouble::SSM));
         Clients {
-            opsworks: Pair {
-                read: opsworks::Client::from_conf(ow().build()),
-                write: opsworks::Client::from_conf(ow().retry_classifier(OnlyThrottled).build()),
-            },
-            elb: Pair {
-                read: elb::Client::from_conf(lb().build()),
-                write: elb::Client::from_conf(lb().retry_classifier(OnlyThrottled).build()),
-            },
-            ssm: Pair {
-                read: ssm::Client::from_conf(sm().build()),
-                write: ssm::Client::from_conf(sm().retry_classifier(OnlyThrottled).build()),
-            },
+            opsworks: pair!(opsworks, trouble::OPSWORKS, config, calls),
+            elb: pair!(elb, trouble::ELB, config, calls),
+            ec2: pair!(ec2, trouble::EC2, config, calls),
+            ssm: pair!(ssm, trouble::SSM, config, calls),
         }
     }
 }

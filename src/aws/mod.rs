@@ -6,6 +6,7 @@ mod client;
 mod elb;
 mod opsworks;
 mod retry;
+mod role;
 mod ssm;
 mod trouble;
 
@@ -18,19 +19,22 @@ use std::{
 };
 
 use aws_config::{Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
 pub use elb::Elb;
 pub use opsworks::OpsWorks;
 
 use calls::Calls;
-use client::Clients;
+use client::{Clients, Place};
+use role::Role;
 
-/// The way to AWS: configuration and credentials loaded once, clients made once per region, every request counted.
+/// The way to AWS: configuration and credentials loaded once, clients made once per region and
+/// assumed role, every request counted.
 #[derive(Debug, Default)]
 pub struct Aws {
     config: OnceCell<SdkConfig>,
-    clients: Mutex<BTreeMap<String, Arc<Clients>>>,
+    clients: Mutex<BTreeMap<Place, Arc<Clients>>>,
     calls: Calls,
 }
 
@@ -45,16 +49,28 @@ impl Aws {
         self.calls.counted()
     }
 
-    async fn clients(&self, region: &str) -> Arc<Clients> {
-        let config = self.config.get_or_init(|| client::loader(region).load()).await;
-        let mut clients = self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        clients
-            .entry(region.to_owned())
-            .or_insert_with(|| {
-                let config = config.to_builder().region(Region::new(region.to_owned())).build();
-                Arc::new(Clients::new(&config, &self.calls))
-            })
-            .clone()
+    /// The clients for a stack, or for a region with the controller's own identity. A role that is not given shows in
+    /// every call that is made with them.
+    async fn clients(&self, place: impl Into<Place>) -> Arc<Clients> {
+        let place = place.into();
+        if let Some(clients) = self.made().get(&place) {
+            return clients.clone();
+        }
+        let config = self.config.get_or_init(|| client::loader(&place.region).load()).await;
+        let config = config.to_builder().region(Region::new(place.region.clone())).build();
+        let config = match place.role.clone() {
+            None => config,
+            Some(role) => {
+                let role = Role::new(role, &config, &self.calls).await;
+                config.to_builder().credentials_provider(SharedCredentialsProvider::new(role)).build()
+            }
+        };
+        let clients = Arc::new(Clients::new(&config, &self.calls));
+        self.made().entry(place).or_insert(clients).clone()
+    }
+
+    fn made(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, Arc<Clients>>> {
+        self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

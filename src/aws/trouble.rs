@@ -7,12 +7,15 @@ use aws_sdk_opsworks::operation::RequestId;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::role::NotAssumed;
 use crate::world::{Class, Fault, Trouble};
 
 /// The service names that IAM policies use.
 pub(super) const OPSWORKS: &str = "opsworks";
 pub(super) const ELB: &str = "elasticloadbalancing";
+pub(super) const EC2: &str = "ec2";
 pub(super) const SSM: &str = "ssm";
+pub(super) const STS: &str = "sts";
 
 /// One API call, as far as an error message tells it.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +34,7 @@ pub(super) struct Call<'a> {
 enum Failure {
     Answer { code: String, status: u16, said: String, request_id: Option<String> },
     Credentials { found: bool, lasting: bool, said: String },
+    NotAssumed(NotAssumed),
     Certificate(String),
     NoConnection(String),
     NoAnswer(String),
@@ -59,6 +63,7 @@ impl Call<'_> {
         let class = match failure {
             Failure::Answer { code, status, .. } => Class::of(Fault::Answer { code, status: *status }),
             Failure::Credentials { lasting: true, .. } | Failure::Certificate(_) => Class::of(Fault::Identity),
+            Failure::NotAssumed(refusal) => refusal.class,
             Failure::Credentials { .. } | Failure::NoConnection(_) => Class::of(Fault::NoConnection),
             // A look that got no answer changed nothing: it is simply looked again.
             Failure::NoAnswer(_) if self.reads => Class::Transient,
@@ -80,6 +85,7 @@ impl Call<'_> {
                  profile AWS_PROFILE of ~/.aws/config and ~/.aws/credentials, in a web identity token, and with the \
                  role of the ECS task or EC2 instance: provide one of them",
             ),
+            Failure::NotAssumed(refusal) => message.push_str(&refusal.message),
             Failure::Credentials { said, .. } => {
                 let _ = write!(message, "the AWS credentials could not be loaded: {said}; correct their source");
             }
@@ -141,6 +147,9 @@ impl Failure {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
+        if let Some(refusal) = find::<NotAssumed>(error) {
+            return Failure::NotAssumed(refusal.clone());
+        }
         if let Some(credentials) = find::<CredentialsError>(error) {
             return Failure::Credentials {
                 found: !matches!(credentials, CredentialsError::CredentialsNotLoaded(_)),
@@ -174,11 +183,11 @@ impl Failure {
     }
 }
 
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 

@@ -12,15 +12,15 @@ use crate::{
     world::{Class, Target, Trouble},
 };
 
-pub(super) async fn apply(api: &Api<'_>, doors: &Doors, action: &Action) -> Result<(), Trouble> {
+pub(super) async fn apply(api: &Api, doors: &Doors, action: &Action) -> Result<(), Trouble> {
     match action {
         Action::Register { balancer, ec2_id, hostname } => {
-            let door = doors.of(api.region, balancer);
+            let door = doors.of(&api.place, balancer);
             let _alone = door.pass().await;
             register(api, &door, balancer, ec2_id, hostname).await
         }
         Action::Deregister { balancer, ec2_id, hostname, keep } => {
-            let door = doors.of(api.region, balancer);
+            let door = doors.of(&api.place, balancer);
             let _alone = door.pass().await;
             deregister(api, &door, balancer, ec2_id, hostname, *keep).await
         }
@@ -29,7 +29,7 @@ pub(super) async fn apply(api: &Api<'_>, doors: &Doors, action: &Action) -> Resu
 }
 
 /// Registering what is registered changes nothing.
-async fn register(api: &Api<'_>, door: &Door, balancer: &str, ec2_id: &str, hostname: &str) -> Result<(), Trouble> {
+async fn register(api: &Api, door: &Door, balancer: &str, ec2_id: &str, hostname: &str) -> Result<(), Trouble> {
     let request = api.clients.elb.write.register_instances_with_load_balancer();
     match request.load_balancer_name(balancer).instances(instance(ec2_id)).send().await {
         Ok(_) => {
@@ -48,7 +48,7 @@ async fn register(api: &Api<'_>, door: &Door, balancer: &str, ec2_id: &str, host
 
 /// Only while `keep` others are in service. One that is gone already, or on its way, is left as it is.
 async fn deregister(
-    api: &Api<'_>,
+    api: &Api,
     door: &Door,
     balancer: &str,
     ec2_id: &str,

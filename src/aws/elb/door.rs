@@ -11,22 +11,24 @@ use tokio::{
     time::Instant,
 };
 
+use crate::aws::client::Place;
+
 /// How long health may still call an instance in service after its deregistration was accepted.
 const LAG: Duration = Duration::from_secs(30);
 /// The longest that a balancer drains ("Configure connection draining": 1 to 3,600 seconds).
 const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
 
-/// A region and a balancer in it.
-type Key = (String, String);
+/// An account's region and a balancer in it.
+type Key = (Place, String);
 
 /// The doors of all balancers.
 #[derive(Debug, Default)]
 pub(super) struct Doors(Mutex<BTreeMap<Key, Arc<Door>>>);
 
 impl Doors {
-    pub(super) fn of(&self, region: &str, balancer: &str) -> Arc<Door> {
+    pub(super) fn of(&self, place: &Place, balancer: &str) -> Arc<Door> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry((region.to_owned(), balancer.to_owned())).or_default().clone()
+        all.entry((place.clone(), balancer.to_owned())).or_default().clone()
     }
 }
 

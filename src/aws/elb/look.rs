@@ -15,7 +15,7 @@ const DEFAULT_DRAINING: i32 = 300;
 
 type Described = BTreeMap<String, Seen<LoadBalancerDescription>>;
 
-pub(super) async fn look(api: &Api<'_>, doors: &Doors, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
+pub(super) async fn look(api: &Api, doors: &Doors, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
     let names: Vec<String> = names.iter().cloned().collect();
     let described = join_all(names.chunks(CHUNK).map(|chunk| describe(api, chunk))).await;
     let each = described.into_iter().flatten().map(|(name, described)| async move {
@@ -32,7 +32,7 @@ pub(super) async fn look(api: &Api<'_>, doors: &Doors, names: &BTreeSet<String>)
 }
 
 /// One absent name fails the whole request, so that then each name is asked for on its own.
-async fn describe(api: &Api<'_>, names: &[String]) -> Described {
+async fn describe(api: &Api, names: &[String]) -> Described {
     match describe_all(api, names).await {
         Ok(found) => names.iter().map(|name| (name.clone(), pick(api, name, &found))).collect(),
         Err(Failed::Absent) if names.len() > 1 => {
@@ -60,7 +60,7 @@ enum Failed {
     Otherwise(Trouble),
 }
 
-async fn describe_all(api: &Api<'_>, names: &[String]) -> Result<Vec<LoadBalancerDescription>, Failed> {
+async fn describe_all(api: &Api, names: &[String]) -> Result<Vec<LoadBalancerDescription>, Failed> {
     let request = api.clients.elb.read.describe_load_balancers().set_load_balancer_names(Some(names.to_vec()));
     let mut pages = request.into_paginator().send();
     let mut found = Vec::new();
@@ -79,7 +79,7 @@ async fn describe_all(api: &Api<'_>, names: &[String]) -> Result<Vec<LoadBalance
     Ok(found)
 }
 
-fn pick(api: &Api<'_>, name: &str, found: &[LoadBalancerDescription]) -> Seen<LoadBalancerDescription> {
+fn pick(api: &Api, name: &str, found: &[LoadBalancerDescription]) -> Seen<LoadBalancerDescription> {
     match found.iter().find(|described| described.load_balancer_name.as_deref() == Some(name)) {
         Some(described) => Seen::Known(described.clone()),
         None => Seen::Unknown(api.absent("DescribeLoadBalancers", name)),
@@ -87,12 +87,12 @@ fn pick(api: &Api<'_>, name: &str, found: &[LoadBalancerDescription]) -> Seen<Lo
 }
 
 async fn details(
-    api: &Api<'_>,
+    api: &Api,
     doors: &Doors,
     name: &str,
     described: &LoadBalancerDescription,
 ) -> Result<Balancer, Trouble> {
-    let door = doors.of(api.region, name);
+    let door = doors.of(&api.place, name);
     let leaving = door.leaving();
     let (draining, health) = tokio::try_join!(draining(api, name), api.health(name))?;
     let registered = described.instances().iter().filter_map(|instance| instance.instance_id.as_deref());
@@ -107,7 +107,7 @@ async fn details(
     Ok(Balancer { draining, vpc_id: described.vpc_id.clone().filter(|id| !id.is_empty()), targets })
 }
 
-async fn draining(api: &Api<'_>, name: &str) -> Result<Option<u32>, Trouble> {
+async fn draining(api: &Api, name: &str) -> Result<Option<u32>, Trouble> {
     let request = api.clients.elb.read.describe_load_balancer_attributes().load_balancer_name(name);
     let answer = match request.send().await {
         Ok(answer) => answer,

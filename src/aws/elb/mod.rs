@@ -13,7 +13,11 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::types::{Instance, InstanceState};
 
-use super::{Aws, client::Clients, trouble};
+use super::{
+    Aws,
+    client::{Clients, Place},
+    trouble,
+};
 use crate::{
     action::Action,
     ports::Balancers,
@@ -37,39 +41,40 @@ impl Elb {
         Elb { aws, doors: Arc::default() }
     }
 
-    async fn api<'a>(&self, region: &'a str) -> Api<'a> {
-        Api { clients: self.aws.clients(region).await, region }
+    async fn api(&self, stack: &Stack) -> Api {
+        let place = Place::from(stack);
+        Api { clients: self.aws.clients(place.clone()).await, place }
     }
 }
 
 #[async_trait]
 impl Balancers for Elb {
     async fn look(&self, stack: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
-        look::look(&self.api(&stack.region).await, &self.doors, names).await
+        look::look(&self.api(stack).await, &self.doors, names).await
     }
 
     async fn target(&self, stack: &Stack, balancer: &str, ec2_id: &str) -> Seen<Option<Target>> {
-        match self.api(&stack.region).await.target(balancer, ec2_id).await {
+        match self.api(stack).await.target(balancer, ec2_id).await {
             Ok(target) => Seen::Known(target),
             Err(trouble) => Seen::Unknown(trouble),
         }
     }
 
     async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble> {
-        apply::apply(&self.api(&stack.region).await, &self.doors, action).await
+        apply::apply(&self.api(stack).await, &self.doors, action).await
     }
 }
 
-/// The classic load balancers of one region.
-struct Api<'a> {
+/// The classic load balancers of one account's region.
+struct Api {
     clients: Arc<Clients>,
-    region: &'a str,
+    place: Place,
 }
 
-impl Api<'_> {
+impl Api {
     fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
         let reads = operation.starts_with("Describe");
-        trouble::Call { service: trouble::ELB, operation, on, region: self.region, reads }
+        trouble::Call { service: trouble::ELB, operation, on, region: &self.place.region, reads }
     }
 
     /// What the balancer says of every instance that is registered.
@@ -109,7 +114,7 @@ impl Api<'_> {
             "{}:{operation}: load balancer {balancer} does not exist in {}: create it or correct loadBalancers in the \
              manifest",
             trouble::ELB,
-            self.region
+            self.place.region
         );
         Trouble { class: Class::Terminal, message }
     }

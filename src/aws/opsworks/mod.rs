@@ -34,7 +34,7 @@ impl OpsWorks {
     }
 
     async fn api<'a>(&self, stack: &'a Stack) -> Api<'a> {
-        Api { clients: self.aws.clients(&stack.region).await, stack }
+        Api { clients: self.aws.clients(stack).await, stack }
     }
 }
 
