@@ -1,6 +1,7 @@
 """EC2's and SSM's operations over a store of their own, with machines that are only pretended."""
 
 import base64
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -80,4 +81,12 @@ def cloud(rooms, monkeypatch, tmp_path) -> Cloud:
     # What another test wrote is not this one's past.
     testbed.store._snapshots.clear()
     testbed.store._parsed = None
-    return Cloud()
+    yield Cloud()
+    # No walk may go on when the machines are real again.
+    with testbed.store.change() as tables:
+        tables["ec2_instances"].clear()
+        tables["ec2_volumes"].clear()
+    for thread in threading.enumerate():
+        if thread.name.startswith(("walk-i-", "reboot-i-", "attach-", "detach-")):
+            thread.join(10)
+            assert not thread.is_alive(), thread.name
