@@ -12,6 +12,7 @@ from .faults import code_status_message, faults
 
 
 def install() -> None:
+    handlers.preprocess_request.append(signatures.keep_body)
     handlers.serve_custom_service_request_handlers.append(on_request)
     handlers.run_custom_response_handlers.append(on_response)
 

@@ -39,6 +39,7 @@ def start(machine: Machine, hop_limit: int = 1) -> None:
             f"{paths.instance_dir(machine.ec2_id)}:/etc/testbed:ro",
             f"{console}:/var/log/console:rw",
             f"{source / 'boot'}:/usr/local/sbin/boot:ro",
+            f"{source / 'units'}:/usr/local/lib/units:ro",
             *(f"{source / name}:/usr/bin/{name}:ro" for name in PROGRAMS),
         ],
         devices=[],

@@ -1,6 +1,7 @@
-"""Temporary credentials of an instance's role, as the metadata service hands them out.
+"""Temporary credentials: of an instance's role, as the metadata service hands them out, and of a role that was assumed.
 
-They are kept in the store, so that they outlive a restart of LocalStack; the access key tells LocalStack the account.
+They are kept in the store, so that they outlive a restart of LocalStack and a request can be held to them
+(signatures.py); the access key tells LocalStack the account.
 """
 
 import datetime
@@ -10,11 +11,12 @@ from moto.iam.models import iam_backends
 from moto.iam.utils import generate_access_key_id_from_account_id
 
 from .. import testbed
-from ..testbed import store
+from ..testbed import setting, store
 
 LIFETIME = datetime.timedelta(hours=6)
 # AWS has new ones ready "at least five minutes before the expiration of the old ones" (EC2 user guide, "IAM roles").
 RENEWED = datetime.timedelta(minutes=5)
+FORGOTTEN = datetime.timedelta(hours=1)
 
 
 def of_instance(instance: dict) -> dict:
@@ -68,6 +70,30 @@ def role(instance: dict) -> str | None:
         if known.name == name and known.roles:
             return known.roles[0].name
     return name
+
+
+def assumed(given: dict, account: str, role_arn: str) -> dict:
+    """STS's answer to AssumeRole, remembered; they expire sooner where a test wants to see them renewed."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    sooner = setting("assumed_role_seconds")
+    until = now + datetime.timedelta(seconds=sooner) if sooner is not None else given["Expiration"]
+    with store.change() as tables:
+        kept = tables["ec2_credentials"]
+        for key, one in list(kept.items()):
+            if one["instance"] is None and now - datetime.datetime.fromisoformat(one["expiration"]) > FORGOTTEN:
+                del kept[key]
+        kept[given["AccessKeyId"]] = {
+            "instance": None,
+            "account": account,
+            "role": role_arn,
+            "key": given["AccessKeyId"],
+            "secret": given["SecretAccessKey"],
+            "token": given["SessionToken"],
+            "updated": now.isoformat(),
+            "expiration": until.isoformat(),
+            "replaced": False,
+        }
+    return {**given, "Expiration": until}
 
 
 def forget(instance_id: str) -> None:

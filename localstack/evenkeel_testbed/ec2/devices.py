@@ -16,21 +16,8 @@ from ..testbed import setting, store
 LOG = logging.getLogger(__name__)
 
 
-def attach(volume_id: str) -> None:
-    time.sleep(setting("state_delay"))
-    with store.change() as tables:
-        volume = tables["ec2_volumes"].get(volume_id)
-        attachment = volume and next((a for a in volume["Attachments"] if a["State"] == "attaching"), None)
-        if attachment is None:
-            return
-        machine = machines.get(attachment["InstanceId"])
-        entry = next(v for v in machine.volumes if v["file"] == volume["_file"])
-        if tables["ec2_instances"][machine.ec2_id]["State"] == "running":
-            entry["loop"] = volumes.attach(Path(entry["file"]))
-            machines.save(machine)
-            containers.write_devices(machine)
-            containers.appear(machine, entry)
-        attachment["State"] = "attached"
+def go_attach(volume_id: str) -> None:
+    threading.Thread(target=_attach, args=(volume_id,), name=f"attach-{volume_id}", daemon=True).start()
 
 
 def go(volume_id: str, force: bool) -> None:
@@ -42,9 +29,26 @@ def resume() -> None:
         under_way = [(v["VolumeId"], a["State"]) for v in tables["ec2_volumes"].values() for a in v["Attachments"]]
     for volume_id, state in under_way:
         if state == "attaching":
-            threading.Thread(target=attach, args=(volume_id,), daemon=True).start()
+            go_attach(volume_id)
         elif state in ("detaching", "busy"):
             go(volume_id, force=False)
+
+
+def _attach(volume_id: str) -> None:
+    time.sleep(setting("state_delay"))
+    with store.change() as tables:
+        volume = tables["ec2_volumes"].get(volume_id)
+        attachment = volume and next((a for a in volume["Attachments"] if a["State"] == "attaching"), None)
+        if attachment is None:
+            return
+        machine = machines.get(attachment["InstanceId"])
+        entry = next((v for v in machine.volumes if v["file"] == volume["_file"]), None)
+        if entry and tables["ec2_instances"][machine.ec2_id]["State"] == "running":
+            entry["loop"] = volumes.attach(Path(entry["file"]))
+            machines.save(machine)
+            containers.write_devices(machine)
+            containers.appear(machine, entry)
+        attachment["State"] = "attached"
 
 
 def _detach(volume_id: str, force: bool) -> None:

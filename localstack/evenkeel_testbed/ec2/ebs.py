@@ -3,7 +3,6 @@
 A root volume has a record and no device of its own: the instance's container is its root device.
 """
 
-import threading
 from pathlib import Path
 
 from .. import machines, testbed, volumes
@@ -112,7 +111,7 @@ def attach_volume(where: Where, request: dict) -> dict:
         machine.volumes = of_machine(tables, instance_id)
         machines.save(machine)
         answer = {**attachment, "VolumeId": volume_id}
-    threading.Thread(target=devices.attach, args=(volume_id,), daemon=True).start()
+    devices.go_attach(volume_id)
     return answer
 
 
@@ -218,7 +217,7 @@ def of_machine(tables: dict, instance_id: str) -> list[dict]:
         {"file": v["_file"], "device": a["Device"], "mount": "", "loop": before.get(v["_file"], "")}
         for v in tables["ec2_volumes"].values()
         for a in v["Attachments"]
-        if a["InstanceId"] == instance_id and v["_file"] and a["State"] in ("attaching", "attached")
+        if a["InstanceId"] == instance_id and v["_file"]
     ]
 
 

@@ -201,12 +201,12 @@ def _wrong_state(instance: dict, word: str):
 
 
 def _delete_on_termination(tables: dict, instance: dict, mapping: dict) -> None:
-    wanted = (mapping.get("Ebs") or {}).get("DeleteOnTermination")
+    # "If no value is specified for DeleteOnTermination, the default is true" (API reference).
+    wanted = (mapping.get("Ebs") or {}).get("DeleteOnTermination", True)
     for volume in tables["ec2_volumes"].values():
         for attachment in volume["Attachments"]:
             if (attachment["InstanceId"], attachment["Device"]) == (instance["InstanceId"], mapping.get("DeviceName")):
-                if wanted is not None:
-                    attachment["DeleteOnTermination"] = wanted
+                attachment["DeleteOnTermination"] = wanted
                 return
     raise error(
         "InvalidInstanceAttributeValue", f"No device is currently mapped at {mapping.get('DeviceName')}"

@@ -25,9 +25,14 @@ PREFIX = "latest/meta-data/"
 
 
 def start() -> None:
-    ThreadingHTTPServer.daemon_threads = True
-    server = ThreadingHTTPServer((paths.GATEWAY, paths.METADATA_PORT), Handler)
-    threading.Thread(target=server.serve_forever, name="imds", daemon=True).start()
+    server = Server((paths.GATEWAY, paths.METADATA_PORT), Handler)
+    threading.Thread(target=server.serve_forever, name="metadata", daemon=True).start()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A fleet boots at once.
+    request_queue_size = 128
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -80,6 +80,6 @@ def _pattern(value: str) -> re.Pattern:
 
 def _decoded(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
         raise error("InvalidNextToken", "The specified NextToken is not valid") from None

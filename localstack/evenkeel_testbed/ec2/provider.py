@@ -1,4 +1,4 @@
-"""What LocalStack loads for ec2 and ssm: the operations that are here, and its own providers for all others."""
+"""What LocalStack loads for ec2, ssm and sts: the operations that are here, and its own providers for all others."""
 
 from localstack.aws.api import CommonServiceException
 from localstack.aws.spec import load_service
@@ -6,9 +6,10 @@ from localstack.services.ec2.provider import Ec2Provider
 from localstack.services.moto import MotoFallbackDispatcher
 from localstack.services.plugins import Service, aws_provider
 from localstack.services.ssm.provider import SsmProvider
+from localstack.services.sts.provider import StsProvider
 
 from .. import model
-from . import ebs, images, instances, launch, modify, network, ssm as parameters, status, tags, world
+from . import credentials, ebs, images, instances, launch, modify, network, ssm as parameters, status, tags, world
 
 EC2 = {}
 for room in (launch, instances, status, ebs, modify, network, images, tags):
@@ -57,3 +58,19 @@ def ec2():
 @aws_provider(api="ssm", name="testbed")
 def ssm():
     return _service("ssm", SSM, SsmProvider())
+
+
+@aws_provider(api="sts", name="testbed")
+def sts():
+    def table(provider) -> dict:
+        handlers = dict(MotoFallbackDispatcher(provider))
+        own = handlers["AssumeRole"]
+
+        def assume_role(context, request):
+            answer = own(context, request)
+            account = request["RoleArn"].split(":")[4]
+            return {**answer, "Credentials": credentials.assumed(answer["Credentials"], account, request["RoleArn"])}
+
+        return {**handlers, "AssumeRole": assume_role}
+
+    return Service.for_provider(StsProvider(), dispatch_table_factory=table)

@@ -1,4 +1,5 @@
-"""Checks the signature of requests that are made with an instance's credentials, as AWS would.
+"""Checks signature and expiry of requests that are made with temporary credentials, as AWS would: an instance's, and an
+assumed role's.
 
 LocalStack takes any signature. What runs on an instance signs by hand, in a few lines of its bootstrap; a mistake in them
 must not come to light on AWS only. Requests with other credentials are not looked at.
@@ -7,6 +8,7 @@ must not come to light on AWS only. Requests with other credentials are not look
 import datetime
 import hmac
 import re
+from collections import defaultdict
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -20,6 +22,20 @@ CREDENTIAL = re.compile(
     r"SignedHeaders=(?P<headers>[^,]+),\s*Signature=(?P<signature>[0-9a-f]+)"
 )
 SKEW = datetime.timedelta(minutes=5)
+# What a service says to a token it does not know, to one that has expired, and to a wrong signature, and with which HTTP
+# status ("Common Errors" of the API references).
+WORDS = defaultdict(
+    lambda: (("InvalidClientTokenId", 403), ("ExpiredToken", 403), ("SignatureDoesNotMatch", 403)),
+    json=(("UnrecognizedClientException", 400), ("ExpiredTokenException", 400), ("InvalidSignatureException", 400)),
+    ec2=(("AuthFailure", 401), ("RequestExpired", 400), ("SignatureDoesNotMatch", 403)),
+)
+
+
+def keep_body(chain, context, response) -> None:
+    """A form is read from the body once, and the body is what was signed: it is kept where it will be asked for."""
+    given = CREDENTIAL.fullmatch(context.request.headers.get("Authorization", ""))
+    if given and given["key"].startswith("LSIA") and given["service"] != "s3":
+        context.request.get_data(cache=True)
 
 
 def check(context) -> None:
@@ -31,18 +47,15 @@ def check(context) -> None:
         known = known and dict(known)
     if not known:
         return
-    json = context.service.protocol == "json"
+    words = WORDS["json" if context.service.protocol == "json" else given["service"]]
     if request.headers.get("X-Amz-Security-Token") != known["token"]:
-        code = "UnrecognizedClientException" if json else "AuthFailure"
-        raise _refused(code, "The security token included in the request is invalid.", json)
+        raise _refused(words[0], "The security token included in the request is invalid.")
     now = datetime.datetime.now(datetime.timezone.utc)
     if now >= datetime.datetime.fromisoformat(known["expiration"]):
-        code = "ExpiredTokenException" if json else "RequestExpired"
-        raise _refused(code, "The security token included in the request is expired", json)
+        raise _refused(words[1], "The security token included in the request is expired")
     wrong = _wrong(request, given, known, now)
     if wrong:
-        code = "InvalidSignatureException" if json else "SignatureDoesNotMatch"
-        raise _refused(code, wrong, json, status=400 if json else 403)
+        raise _refused(words[2], wrong)
 
 
 def _wrong(request, given, known: dict, now: datetime.datetime) -> str | None:
@@ -70,5 +83,5 @@ def _wrong(request, given, known: dict, now: datetime.datetime) -> str | None:
     return None
 
 
-def _refused(code: str, message: str, json: bool, status: int | None = None) -> CommonServiceException:
-    return CommonServiceException(code, message, status or (400 if json else 401), sender_fault=True)
+def _refused(word: tuple[str, int], message: str) -> CommonServiceException:
+    return CommonServiceException(word[0], message, word[1], sender_fault=True)

@@ -2,7 +2,6 @@
 
 import datetime
 import logging
-import threading
 import time
 
 from .. import machines
