@@ -21,7 +21,7 @@ exec 3>&1 >>"$log" 2>&1
 # fd 3 is what cloud-init prints and keeps; the rest is the log.
 say() {
     printf 'evenkeel: %s\n' "$*" >&3
-    printf 'evenkeel: %s\n' "$*"
+    printf 'evenkeel: %s\n' "$*" >&2
 }
 fail() {
     printf '%s\n' "$*" >&2
@@ -51,14 +51,15 @@ begin() {
     step=$1
     say "$step"
 }
-# retry SECONDS WHAT COMMAND...: every 5 seconds until it succeeds.
+# retry SECONDS WHAT COMMAND...: until it succeeds.
 retry() {
-    local limit=$1 what=$2 start=$SECONDS
+    local limit=$1 what=$2 start=$SECONDS told=
     shift 2
     until "$@"; do
         ((SECONDS - start < limit)) || fail "gave up after $limit s: $what"
-        ((SECONDS - start >= 5)) || say "waiting: $what"
-        sleep 5
+        [ -n "$told" ] || say "waiting: $what"
+        told=1
+        sleep $((SECONDS - start < 10 ? 1 : 5))
     done
 }
 # install_file PATH: standard input; the file is whole at every moment.
@@ -112,8 +113,14 @@ file_system() {
         fi
         found=${2#/}
         found=${found//\//-}
-        mkfs.ext4 -q -L "${found:0:16}" -E lazy_itable_init=1,lazy_journal_init=1 "$1" >&2
-        echo ext4
+        # XFS as OpsWorks made them, where the AMI can, which Amazon Linux and Ubuntu can.
+        if command -v mkfs.xfs >/dev/null; then
+            mkfs.xfs -q -L "${found:0:12}" "$1" >&2
+            echo xfs
+        else
+            mkfs.ext4 -q -L "${found:0:16}" -E lazy_itable_init=1,lazy_journal_init=1 "$1" >&2
+            echo ext4
+        fi
     elif [ "$code" != 0 ]; then
         fail "blkid cannot tell what is on $1 for $2 (exit code $code): it is left as it is"
     elif grep -qx USAGE=filesystem <<<"$found"; then
@@ -126,19 +133,18 @@ file_system() {
 mount_volume() {
     local device type uuid options=defaults,nofail path
     [[ $2 != *[[:cntrl:]]* ]] || fail "the mount point ${2@Q} has control characters"
-    retry 300 "$1 for $2 to be attached" find_device "$1"
-    device=$(find_device "$1")
-    type=$(file_system "$device" "$2")
-    # Unused inode tables need no zeroes: a volume's burst credits are for its data.
-    [ "$type" != ext4 ] || options+=,noinit_itable
+    device=$(retry 300 "$1 for $2 to be attached" find_device "$1")
     if mountpoint -q "$2"; then
         [ "$(mountpoint -d "$2")" = "$(mountpoint -x "$device")" ] || fail "something else than $device is mounted on $2"
     else
         mkdir -p "$2"
         [ -z "$(ls -A "$2")" ] || fail "$2 is not empty, and its volume would hide what is in it. Has Docker run already?" \
             "Use an AMI in which Docker is disabled (systemctl disable docker docker.socket) and $2 is empty."
-        mount -t "$type" -o "${options/nofail,/}" "$device" "$2"
     fi
+    type=$(file_system "$device" "$2")
+    # Unused inode tables need no zeroes: a volume's burst credits are for its data.
+    [ "$type" != ext4 ] || options+=,noinit_itable
+    mountpoint -q "$2" || mount -t "$type" -o "$options" "$device" "$2"
     uuid=$(blkid -p -s UUID -o value "$device")
     path=${2//\\/\\134}
     grep -q "^UUID=$uuid " /etc/fstab ||
@@ -205,7 +211,7 @@ wanted=$(cat "$daemon" "$dropin" | sha256sum)
 if ! systemctl is-active docker.service || [ "$wanted" != "$(cat /etc/evenkeel/engine 2>/dev/null)" ]; then
     systemctl restart docker.service
 fi
-retry 60 "the engine to answer on /var/run/docker.sock" engine_answers 2>&1
+retry 60 "the engine to answer on /var/run/docker.sock" engine_answers
 install_file /etc/evenkeel/engine <<<"$wanted"
 
 if ((${#mounts[@]})); then
