@@ -6,7 +6,7 @@ use super::{fleet::Fleet, manifest::shop};
 use crate::{
     controller::{Controller, evenkeel, words},
     fleet::{beside_others, until},
-    ground::{GROUND, is_mutation},
+    ground::{GROUND, Instance, is_mutation},
     load::Load,
 };
 
@@ -53,8 +53,7 @@ fn everything_is_there(fleet: &Fleet) {
     let zones: BTreeSet<String> = crate::ground::elements(&described, "availabilityZone").into_iter().collect();
     assert!(zones.len() >= 2, "they are all in one zone: {zones:?}");
     for instance in fleet.instances().values() {
-        let disk = instance.run(&["df", "-h", "--output=size", "/var/lib/docker"]);
-        assert!(disk.contains("118G"), "{disk}");
+        assert_eq!(disk_gib(instance), 120);
         assert_eq!(instance.run(&["hostname"]).trim(), instance.hostname);
         let containers = instance.containers();
         let names: Vec<&String> = containers.keys().collect();
@@ -145,10 +144,12 @@ async fn the_volumes_grow_in_place(fleet: &Fleet, controller: &mut Controller) {
     let instances = fleet.instances();
     assert_eq!(instances.values().map(|instance| instance.ec2_id.clone()).collect::<BTreeSet<_>>(), before);
     for instance in instances.values() {
-        until("the file system is as large as its volume", 60, || {
-            instance.run(&["df", "-h", "--output=size", "/var/lib/docker"]).contains("147G")
-                || instance.run(&["df", "-h", "--output=size", "/var/lib/docker"]).contains("148G")
-        })
-        .await;
+        until("the file system is as large as its volume", 60, || disk_gib(instance) == 150).await;
     }
+}
+
+/// How large the file system of `/var/lib/docker` is, by its own word.
+fn disk_gib(instance: &Instance) -> u64 {
+    let said = instance.run(&["df", "-BG", "--output=size", "/var/lib/docker"]);
+    said.lines().last().and_then(|line| line.trim().trim_end_matches('G').parse().ok()).expect("a size")
 }
