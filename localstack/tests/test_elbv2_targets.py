@@ -216,7 +216,11 @@ def test_an_instance_of_ec2_is_where_it_was_launched(ground, shop, monkeypatch):
 
 def test_subnets_and_groups_are_those_of_the_account_and_region(rooms, monkeypatch):
     here = {"_account": testbed.ACCOUNT, "_region": REGION, "VpcId": VPC}
-    subnets = {"subnet-1": {**here, "AvailabilityZone": "z"}, "subnet-2": {**here, "_account": "1", "AvailabilityZone": "z"}}
+    subnet = {**here, "AvailabilityZone": "z"}
+    subnets = {
+        "subnet-1": {**subnet, "SubnetId": "subnet-1"},
+        "subnet-2": {**subnet, "SubnetId": "subnet-2", "_account": "1"},
+    }
     monkeypatch.setitem(testbed.store.tables, "ec2_subnets", subnets)
     monkeypatch.setitem(
         testbed.store.tables, "ec2_security_groups", {"sg-1": {**here, "GroupId": "sg-1", "GroupName": "web"}}
