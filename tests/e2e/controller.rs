@@ -53,6 +53,17 @@ impl Controller {
         self.child.id()
     }
 
+    /// Leaves the counts of its AWS calls for a comparison with the policies in `deploy/iam`.
+    fn leave_calls(&self) {
+        let output = evenkeel(&["status", "--json", "--state", self.state.to_str().unwrap()]);
+        let Ok(seen) = serde_json::from_slice::<Value>(&output.stdout) else { return };
+        if seen["calls"].is_object() {
+            let dir = GROUND.state.join("test/calls");
+            let file = dir.join(format!("{}.json", self.pid()));
+            let _ = fs::create_dir_all(&dir).and_then(|()| fs::write(file, seen["calls"].to_string()));
+        }
+    }
+
     /// As the machine's end would: at once, without a word.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -61,6 +72,7 @@ impl Controller {
 
     /// SIGTERM, and how it ended.
     pub async fn terminate(mut self) -> std::process::ExitStatus {
+        self.leave_calls();
         super::ground::run("kill", &["-TERM", &self.pid().to_string()]);
         let began = Instant::now();
         loop {
@@ -124,6 +136,7 @@ impl Controller {
 
 impl Drop for Controller {
     fn drop(&mut self) {
+        self.leave_calls();
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
