@@ -26,7 +26,7 @@ use evenkeel::{
     world::{Class, Engine, Seen, Trouble},
 };
 use ground::GROUND;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Runs `evenkeel certs --dir DIR` with more arguments; gives what it printed.
@@ -36,6 +36,17 @@ fn certs(dir: &Path, more: &[&str]) -> String {
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
     said
+}
+
+/// One call of Systems Manager's API.
+fn ssm(region: &str, operation: &str, request: Value) -> Value {
+    let target = format!("AmazonSSM.{operation}");
+    let who =
+        format!("AWS4-HMAC-SHA256 Credential=test/20260101/{region}/ssm/aws4_request, SignedHeaders=host, Signature=x");
+    let headers =
+        [("X-Amz-Target", &*target), ("Authorization", &*who), ("Content-Type", "application/x-amz-json-1.1")];
+    let answer = GROUND.http("POST", "/", &headers, &request.to_string()).unwrap_or_else(|said| panic!("{said}"));
+    serde_json::from_str(&answer).unwrap()
 }
 
 /// A Docker engine that serves nothing but its API, with what a stack's instances are given.
@@ -150,9 +161,9 @@ fn what_the_engines_show_is_put_into_the_parameter_or_told_how_to() {
         let put = [&["--stack", "My Shop", "--put", "--region", REGION], renew].concat();
         assert!(certs(dir.path(), &put).contains("put     /evenkeel/my-shop/docker in ap-south-1"));
         let request = json!({"Name": "/evenkeel/my-shop/docker", "WithDecryption": true});
-        let parameter = &GROUND.ssm(REGION, "GetParameter", request)["Parameter"];
+        let parameter = &ssm(REGION, "GetParameter", request)["Parameter"];
         assert_eq!(parameter["Type"], "SecureString");
         assert_eq!(parameter["Value"], fs::read_to_string(&bundle).unwrap());
     }
-    GROUND.ssm(REGION, "DeleteParameter", json!({"Name": "/evenkeel/my-shop/docker"}));
+    ssm(REGION, "DeleteParameter", json!({"Name": "/evenkeel/my-shop/docker"}));
 }

@@ -72,18 +72,6 @@ impl Ground {
         json_of(&self.http("POST", "/", &headers, &request.to_string())?)
     }
 
-    /// One call of Systems Manager's API.
-    pub fn ssm(&self, region: &str, operation: &str, request: Value) -> Value {
-        let target = format!("AmazonSSM.{operation}");
-        let who = format!(
-            "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/ssm/aws4_request, SignedHeaders=host, Signature=x"
-        );
-        let headers =
-            [("X-Amz-Target", &*target), ("Authorization", &*who), ("Content-Type", "application/x-amz-json-1.1")];
-        let answer = self.http("POST", "/", &headers, &request.to_string()).and_then(|body| json_of(&body));
-        answer.unwrap_or_else(|error| panic!("{operation}: {error}"))
-    }
-
     /// One call of the classic load balancers' API; the answer is XML.
     pub fn elb(&self, region: &str, operation: &str, request: &[(&str, &str)]) -> Result<String, String> {
         let who = format!(
@@ -98,7 +86,7 @@ impl Ground {
         self.http("POST", "/", &headers, &body)
     }
 
-    fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, String> {
+    pub fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, String> {
         let text = |error: std::io::Error| error.to_string();
         let mut stream = TcpStream::connect(&self.host).map_err(text)?;
         stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(text)?;
