@@ -24,10 +24,10 @@ const PARAMETER: usize = 4096;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel certs --dir ./certs                                     the authority and the controller's certificate
-  evenkeel certs --dir ./certs --stack shop                        what the engines of a stack show
+  evenkeel certs --dir ./certs
+  evenkeel certs --dir ./certs --stack shop
   evenkeel certs --dir ./certs --stack shop --put --region eu-west-1
-  evenkeel certs --dir ./certs --renew                             a new certificate for the controller
+  evenkeel certs --dir ./certs --renew
 
 The controller needs ca.pem, cert.pem and key.pem (--docker-certs). Keep ca-key.pem away from it: whoever has that \
 can make engines that the controller trusts.")]

@@ -129,4 +129,19 @@ mod tests {
         fs::write(dir.path().join("key.pem"), another_key).unwrap();
         assert!(message(dir.path()).contains("it does not fit cert.pem"));
     }
+    #[test]
+    fn a_certificate_that_expires_within_a_month_is_complained_about() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let made = authority::Authority::make(now).unwrap();
+        let authority = authority::Authority::read(&made.cert, &made.key).unwrap();
+        let certs = Certs { dir: "/certs".into() };
+        let said = |days| {
+            let cert = authority.controller(now, days).unwrap().cert.into_bytes();
+            certs.expiring(&Pems { ca: Vec::new(), cert, key: Vec::new() }, now)
+        };
+        assert_eq!(said(60), None);
+        let warning = said(20).unwrap();
+        assert!(warning.contains("/certs/cert.pem is valid until 2026-03-21"), "{warning}");
+        assert!(warning.contains("evenkeel certs"), "{warning}");
+    }
 }

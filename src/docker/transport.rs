@@ -112,7 +112,7 @@ struct Way {
 
 /// What opens one engine.
 enum Opening<'a> {
-    Tls(Option<&'a str>, rustls::ClientConfig),
+    Tls(Option<&'a str>, Box<rustls::ClientConfig>),
     Ssh(Login<'a>),
 }
 
@@ -131,7 +131,7 @@ impl Transport {
     pub(super) fn client(&self, node: &Node) -> Result<Client, Trouble> {
         let state = &mut *self.state();
         let opening = match &node.access {
-            Access::Tls { name } => Opening::Tls(name.as_deref(), self.config(state)?),
+            Access::Tls { name } => Opening::Tls(name.as_deref(), Box::new(self.config(state)?)),
             Access::Ssh { user, key, pin } => Opening::Ssh(Login { user, key, pin }),
         };
         let now = Instant::now();
@@ -142,7 +142,7 @@ impl Transport {
             return Ok(client.clone());
         }
         let client = match opening {
-            Opening::Tls(name, config) => tls(node, name, config)?,
+            Opening::Tls(name, config) => tls(node, name, *config)?,
             Opening::Ssh(login) => {
                 let link = || Arc::new(Link::new(&node.endpoint, login, &self.keys, &self.host_keys));
                 let link = way.link.get_or_insert_with(link).clone();

@@ -124,7 +124,7 @@ impl Ground {
         self.http("POST", "/", &headers, &body)
     }
 
-    fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, String> {
+    pub fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, String> {
         let text = |error: std::io::Error| error.to_string();
         let mut stream = TcpStream::connect(&self.host).map_err(text)?;
         stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(text)?;

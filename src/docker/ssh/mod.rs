@@ -82,16 +82,20 @@ impl client::Handler for Host {
     /// Called before anything is signed or sent: a server with another key than the pinned one learns nothing.
     async fn check_server_key(&mut self, key: &russh::keys::PublicKeyOrCertificate) -> Result<bool, Failure> {
         let russh::keys::PublicKeyOrCertificate::PublicKey { key, .. } = key else { return Ok(false) };
-        let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
-        match self.host_keys.pinned(&self.pin).map_err(Failure::Pins)? {
-            Some(Pinned { fingerprint: pinned, since }) if pinned != fingerprint => {
-                Err(Failure::AnotherHost { pin: self.pin.clone(), pinned, since, shown: fingerprint })
-            }
-            _ => {
-                *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
-                Ok(true)
-            }
+        let shown = key.fingerprint(HashAlg::Sha256).to_string();
+        compare(&*self.host_keys, &self.pin, &shown)?;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        Ok(true)
+    }
+}
+
+/// An error unless the key is the one that the instance is pinned to, or there is no pin yet.
+fn compare(host_keys: &dyn HostKeys, pin: &str, shown: &str) -> Result<(), Failure> {
+    match host_keys.pinned(pin).map_err(Failure::Pins)? {
+        Some(Pinned { fingerprint, since }) if fingerprint != shown => {
+            Err(Failure::AnotherHost { pin: pin.to_owned(), pinned: fingerprint, since, shown: shown.to_owned() })
         }
+        _ => Ok(()),
     }
 }
 
@@ -186,6 +190,8 @@ impl Link {
         // Only now: an address that was somebody else's for a moment pins nothing.
         let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.host_keys.pin(&self.pin, &shown).map_err(Failure::Pins)?;
+        // Somebody else may have been first.
+        compare(&*self.host_keys, &self.pin, &shown)?;
         Ok(session)
     }
 }
