@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::diagnostics::{self, Style};
 use crate::{
-    aws::{Aws, Elb, OpsWorks},
+    aws::{Aws, Clouds, Elb},
     controller::lease::Lease,
     docker::{Certs, Engines},
     observe::Ports,
@@ -64,7 +64,7 @@ impl Reach {
         let engines =
             Engines::new(Certs { dir: self.docker_certs.clone() }).map_err(|trouble| trouble.message.clone())?;
         Ok(Ports {
-            cloud: Arc::new(OpsWorks::new(aws.clone())),
+            cloud: Arc::new(Clouds::new(aws.clone())),
             balancers: Arc::new(Elb::new(aws)),
             engines: Arc::new(engines),
         })
