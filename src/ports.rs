@@ -24,6 +24,11 @@ pub trait Cloud: Send + Sync {
     /// # Errors
     /// What went wrong, with its class.
     async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble>;
+
+    /// How many requests were sent to AWS so far, for whatever purpose, by API (`ec2.DescribeInstances`).
+    fn calls(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
 }
 
 /// The load balancers of one region.

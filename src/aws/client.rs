@@ -11,7 +11,12 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
-use super::{calls::Calls, retry::OnlyThrottled, trouble};
+use super::{
+    bucket::{limited, limits},
+    calls::Calls,
+    retry::OnlyThrottled,
+    trouble,
+};
 use crate::spec::{Stack, stack::AssumeRole};
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -80,13 +85,19 @@ macro_rules! pair {
     ($sdk:ident, $service:expr, $config:expr, $calls:expr) => {{
         // Of its own: the SDK would let all accounts of a region have one budget of retries.
         let partition = RetryPartition::custom($service).build();
-        let conf =
-            || $sdk::config::Builder::from($config).interceptor($calls.of($service)).retry_partition(partition.clone());
+        let conf = |limit| {
+            let mut conf = $sdk::config::Builder::from($config)
+                .interceptor($calls.of($service))
+                .retry_partition(partition.clone());
+            conf.set_http_client($config.http_client().map(|client| limited(client, limit)));
+            conf
+        };
+        let (reads, writes) = limits($service);
         Pair {
             read: $sdk::Client::from_conf(
-                conf().retry_config(RetryConfig::adaptive().with_max_attempts(ATTEMPTS)).build(),
+                conf(reads).retry_config(RetryConfig::adaptive().with_max_attempts(ATTEMPTS)).build(),
             ),
-            write: $sdk::Client::from_conf(conf().retry_classifier(OnlyThrottled).build()),
+            write: $sdk::Client::from_conf(conf(writes).retry_classifier(OnlyThrottled).build()),
         }
     }};
 }

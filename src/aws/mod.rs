@@ -1,8 +1,11 @@
-//! The adapters that speak to AWS: [`OpsWorks`] is the [`Cloud`](crate::ports::Cloud), [`Elb`] the
-//! [`Balancers`](crate::ports::Balancers). Both share one [`Aws`].
+//! The adapters that speak to AWS: [`OpsWorks`] and [`Ec2`], or [`Clouds`] for both of them, are the
+//! [`Cloud`](crate::ports::Cloud), [`Elb`] the [`Balancers`](crate::ports::Balancers). They share one [`Aws`].
 
+mod bucket;
 mod calls;
 mod client;
+mod clouds;
+mod ec2;
 mod elb;
 mod opsworks;
 mod retry;
@@ -22,6 +25,8 @@ use aws_config::{Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
+pub use clouds::Clouds;
+pub use ec2::Ec2;
 pub use elb::Elb;
 pub use opsworks::OpsWorks;
 

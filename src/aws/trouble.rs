@@ -7,7 +7,7 @@ use aws_sdk_opsworks::operation::RequestId;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::role::NotAssumed;
+use super::{bucket::Full, role::NotAssumed};
 use crate::world::{Class, Fault, Trouble};
 
 /// The service names that IAM policies use.
@@ -35,6 +35,7 @@ enum Failure {
     Answer { code: String, status: u16, said: String, request_id: Option<String> },
     Credentials { found: bool, lasting: bool, said: String },
     NotAssumed(NotAssumed),
+    HeldBack(String),
     Certificate(String),
     NoConnection(String),
     NoAnswer(String),
@@ -64,6 +65,7 @@ impl Call<'_> {
             Failure::Answer { code, status, .. } => Class::of(Fault::Answer { code, status: *status }),
             Failure::Credentials { lasting: true, .. } | Failure::Certificate(_) => Class::of(Fault::Identity),
             Failure::NotAssumed(refusal) => refusal.class,
+            Failure::HeldBack(_) => Class::Throttled,
             Failure::Credentials { .. } | Failure::NoConnection(_) => Class::of(Fault::NoConnection),
             // A look that got no answer changed nothing: it is simply looked again.
             Failure::NoAnswer(_) if self.reads => Class::Transient,
@@ -85,6 +87,9 @@ impl Call<'_> {
                  profile AWS_PROFILE of ~/.aws/config and ~/.aws/credentials, in a web identity token, and with the \
                  role of the ECS task or EC2 instance: provide one of them",
             ),
+            Failure::HeldBack(said) => {
+                let _ = write!(message, "held back here: {said}; nothing was sent, and it is asked again more slowly");
+            }
             Failure::NotAssumed(refusal) => message.push_str(&refusal.message),
             Failure::Credentials { said, .. } => {
                 let _ = write!(message, "the AWS credentials could not be loaded: {said}; correct their source");
@@ -130,6 +135,11 @@ impl Call<'_> {
             "check the controller's clock".into()
         } else if is(&["UnrecognizedClient", "InvalidClientTokenId", "Signature", "AuthFailure", "MissingAuth"]) {
             "AWS does not accept the credentials: check the access key, and the controller's clock".into()
+        } else if is(&["Insufficient"]) && is(&["Capacity"]) {
+            "another subnet's zone is tried where there is one; else declare subnets of other zones, or another type"
+                .into()
+        } else if is(&["LimitExceeded"]) && class == Class::Terminal {
+            "raise this quota of the account (Service Quotas), or declare fewer".into()
         } else if is(&["NotFound"]) {
             "correct the name in the manifest, or let the next look find that it is gone".into()
         } else {
@@ -149,6 +159,9 @@ impl Failure {
     {
         if let Some(refusal) = find::<NotAssumed>(error) {
             return Failure::NotAssumed(refusal.clone());
+        }
+        if let Some(full) = find::<Full>(error) {
+            return Failure::HeldBack(full.to_string());
         }
         if let Some(credentials) = find::<CredentialsError>(error) {
             return Failure::Credentials {

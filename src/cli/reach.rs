@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::diagnostics::{self, Style};
 use crate::{
-    aws::{Aws, Elb, OpsWorks},
+    aws::{Aws, Clouds, Elb},
     controller::lease::Lease,
     docker::{Certs, Engines, Keys},
     observe::Ports,
@@ -65,7 +65,7 @@ impl Reach {
         let aws = Aws::new();
         let (certs, keys) = (Certs { dir: self.docker_certs.clone() }, Keys { dir: self.ssh_keys.clone() });
         Ports {
-            cloud: Arc::new(OpsWorks::new(aws.clone())),
+            cloud: Arc::new(Clouds::new(aws.clone())),
             balancers: Arc::new(Elb::new(aws)),
             engines: Arc::new(Engines::new(certs, keys, host_keys)),
         }

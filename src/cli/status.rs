@@ -66,7 +66,10 @@ fn text(args: &Args) -> Result<Option<String>, StoreError> {
     }
     let controller = lease::holder(&args.state);
     if args.json {
-        return Ok(Some(serde_json::json!({ "controller": controller, "stacks": statuses }).to_string()));
+        let calls = store.calls()?;
+        return Ok(Some(
+            serde_json::json!({ "controller": controller, "stacks": statuses, "calls": calls }).to_string(),
+        ));
     }
     let mut out = String::new();
     if controller.is_none() {

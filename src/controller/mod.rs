@@ -45,6 +45,8 @@ pub struct Controller {
     /// What concerns every stack: the source's troubles.
     source_conditions: Mutex<Vec<Condition>>,
     statuses: Mutex<BTreeMap<String, StackStatus>>,
+    /// The requests to AWS that are on record.
+    calls: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Controller {
@@ -59,6 +61,7 @@ impl Controller {
             stacks: Mutex::default(),
             source_conditions: Mutex::default(),
             statuses: Mutex::default(),
+            calls: Mutex::default(),
         })
     }
 
@@ -130,6 +133,7 @@ impl Controller {
                 let next = match pass.await {
                     Ok((status, next)) => {
                         lock(&controller.statuses).insert(key.clone(), status);
+                        controller.record_calls();
                         next
                     }
                     Err(error) => {
@@ -140,6 +144,18 @@ impl Controller {
                 controller.queue.add(&key, Instant::now() + next);
                 controller.queue.done(&key);
             });
+        }
+    }
+
+    fn record_calls(&self) {
+        let calls = self.ports.cloud.calls();
+        let mut recorded = lock(&self.calls);
+        if *recorded == calls {
+            return;
+        }
+        match self.store.put_calls(&calls) {
+            Ok(()) => *recorded = calls,
+            Err(error) => tracing::warn!(%error, "the requests to AWS were not recorded"),
         }
     }
 

@@ -28,6 +28,7 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS events (
         id INTEGER PRIMARY KEY AUTOINCREMENT, stack TEXT NOT NULL, at TEXT NOT NULL, text TEXT NOT NULL
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS calls (api TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT;
 ";
 
 /// See the module.
@@ -201,6 +202,38 @@ impl Store {
         Ok(())
     }
 
+    /// Writes down how many requests were sent to AWS since the controller started, by API.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn put_calls(&self, calls: &BTreeMap<String, u64>) -> Result<(), StoreError> {
+        self.with("write", |c| {
+            let all = c.unchecked_transaction()?;
+            all.execute("DELETE FROM calls", [])?;
+            for (api, count) in calls {
+                let count = i64::try_from(*count).unwrap_or(i64::MAX);
+                all.execute("INSERT INTO calls (api, count) VALUES (?1, ?2)", params![api, count])?;
+            }
+            all.commit()
+        })
+    }
+
+    /// How many requests were sent to AWS when it was written down last, by API.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn calls(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.with("read", |c| {
+            // A store that an earlier version made, opened to be read only, has no such table.
+            if !c.table_exists(None, "calls")? {
+                return Ok(BTreeMap::new());
+            }
+            let mut rows = c.prepare("SELECT api, count FROM calls")?;
+            let counts = rows.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+            counts.collect()
+        })
+    }
+
     /// Adds to what happened.
     ///
     /// # Errors
@@ -283,6 +316,26 @@ mod tests {
         let sent = "2026-01-01T00:00:00Z".parse().unwrap();
         let kept = Intent { sent, token: None, place: None, resent: false };
         assert_eq!(intents, BTreeMap::from([("create stack shop".to_owned(), kept)]));
+    }
+
+    #[test]
+    fn calls_are_those_of_the_controller_that_wrote_last() {
+        let (directory, store) = store();
+        let calls = |counts: &[(&str, u64)]| counts.iter().map(|(api, count)| ((*api).to_owned(), *count)).collect();
+        store.put_calls(&calls(&[("ec2.DescribeInstances", 7), ("opsworks.DescribeStacks", 1)])).unwrap();
+        store.put_calls(&calls(&[("ec2.DescribeInstances", 1)])).unwrap();
+        let reader = Store::open_existing(directory.path()).unwrap().unwrap();
+        assert_eq!(reader.calls().unwrap(), calls(&[("ec2.DescribeInstances", 1)]));
+    }
+
+    #[test]
+    fn a_store_without_calls_has_none_to_tell() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = Connection::open(directory.path().join("evenkeel.db")).unwrap();
+        old.execute_batch("CREATE TABLE status (stack TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;").unwrap();
+        drop(old);
+        let reader = Store::open_existing(directory.path()).unwrap().unwrap();
+        assert!(reader.calls().unwrap().is_empty());
     }
 
     #[test]
