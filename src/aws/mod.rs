@@ -3,9 +3,11 @@
 
 mod calls;
 mod client;
+mod door;
 mod elb;
 mod opsworks;
 mod retry;
+mod several;
 mod trouble;
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Classic load balancers.
 
 mod apply;
-mod door;
 mod look;
 mod target;
 
@@ -13,15 +12,18 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::types::{Instance, InstanceState};
 
-use super::{Aws, client::Clients, trouble};
+use super::{
+    Aws,
+    client::Clients,
+    door::{Doors, place},
+    trouble,
+};
 use crate::{
     action::Action,
     ports::Balancers,
     spec::Stack,
     world::{Balancer, Class, Seen, Target, Trouble},
 };
-
-use door::Doors;
 
 /// Classic load balancers, in every region.
 #[derive(Debug, Clone)]
@@ -37,26 +39,26 @@ impl Elb {
         Elb { aws, doors: Arc::default() }
     }
 
-    async fn api<'a>(&self, region: &'a str) -> Api<'a> {
-        Api { clients: self.aws.clients(region).await, region }
+    async fn api<'a>(&self, stack: &'a Stack) -> Api<'a> {
+        Api { clients: self.aws.clients(&stack.region).await, region: &stack.region, place: place(stack) }
     }
 }
 
 #[async_trait]
 impl Balancers for Elb {
     async fn look(&self, stack: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
-        look::look(&self.api(&stack.region).await, &self.doors, names).await
+        look::look(&self.api(stack).await, &self.doors, names).await
     }
 
     async fn target(&self, stack: &Stack, balancer: &str, ec2_id: &str) -> Seen<Option<Target>> {
-        match self.api(&stack.region).await.target(balancer, ec2_id).await {
+        match self.api(stack).await.target(balancer, ec2_id).await {
             Ok(target) => Seen::Known(target),
             Err(trouble) => Seen::Unknown(trouble),
         }
     }
 
     async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble> {
-        apply::apply(&self.api(&stack.region).await, &self.doors, action).await
+        apply::apply(&self.api(stack).await, &self.doors, action).await
     }
 }
 
@@ -64,6 +66,7 @@ impl Balancers for Elb {
 struct Api<'a> {
     clients: Arc<Clients>,
     region: &'a str,
+    place: String,
 }
 
 impl Api<'_> {
