@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
+mod balancer;
+
 pub use crate::spec::port::Port;
+pub use balancer::BalancerAction;
 
 use crate::{
     spec::{
@@ -131,6 +134,11 @@ pub enum Action {
         ec2_id: String,
         hostname: String,
         keep: u32,
+    },
+    /// Something on a load balancer that Evenkeel makes itself.
+    Owned {
+        balancer: String,
+        what: Box<BalancerAction>,
     },
     /// Something on one instance's engine.
     Engine {
@@ -317,6 +325,8 @@ pub struct DataMount {
 pub enum Lane {
     /// The provider's API.
     Cloud,
+    /// One load balancer that Evenkeel makes itself.
+    Balancer(String),
     /// One instance: its engine and its place in the balancers.
     Node(String),
     /// Pulls on one instance, which disturb nothing that serves.
@@ -330,6 +340,7 @@ impl Action {
             Action::Engine { node, what: EngineAction::Pull { .. } } => Lane::Pull(node.hostname.clone()),
             Action::Engine { node, .. } => Lane::Node(node.hostname.clone()),
             Action::Register { hostname, .. } | Action::Deregister { hostname, .. } => Lane::Node(hostname.clone()),
+            Action::Owned { balancer, .. } => Lane::Balancer(balancer.clone()),
             _ => Lane::Cloud,
         }
     }
@@ -360,6 +371,8 @@ impl Action {
             | Action::CreateApp { .. }
             | Action::CreateInstance { .. } => Some(self.key()),
             Action::LaunchInstance { launch } => Some(launch_intent(&launch.hostname)),
+            // Made twice it would not be: its name is unique. But a read that misses it is waited for.
+            Action::Owned { what, .. } if what.creates() => Some(self.key()),
             _ => None,
         }
     }
@@ -437,6 +450,7 @@ impl fmt::Display for Action {
             Action::Deregister { balancer, hostname, .. } => {
                 write!(f, "deregister {hostname} from {}", words(balancer))
             }
+            Action::Owned { balancer, what } => write!(f, "load balancer {balancer}: {what}"),
             Action::Engine { node, what } => write!(f, "{}: {what}", node.hostname),
         }
     }

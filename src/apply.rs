@@ -5,7 +5,7 @@ use crate::{
     action::{Action, EngineAction, Guard},
     observe::Ports,
     ports::Progress,
-    spec::Stack,
+    spec::{Stack, balancer::words},
     world::{Class, Seen, Target, Trouble},
 };
 
@@ -26,7 +26,9 @@ pub async fn apply(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
 
 async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Progress) -> Result<(), Trouble> {
     match action {
-        Action::Register { .. } | Action::Deregister { .. } => ports.balancers.apply(stack, action).await,
+        Action::Register { .. } | Action::Deregister { .. } | Action::Owned { .. } => {
+            ports.balancers.apply(stack, action).await
+        }
         Action::Engine { node, what } => {
             if let EngineAction::Stop { name, guard: Some(guard), .. } = what {
                 still_out(ports, stack, guard, &format!("{}/{name}", node.hostname)).await?;
@@ -42,11 +44,11 @@ async fn still_out(ports: &Ports, stack: &Stack, guard: &Guard, subject: &str) -
     for name in &guard.balancers {
         let trouble = match ports.balancers.target(stack, name, &guard.ec2_id).await {
             Seen::Known(None) => continue,
-            Seen::Known(Some(Target::InService)) => format!("load balancer {name} sends it requests again"),
+            Seen::Known(Some(Target::InService)) => format!("{} sends it requests again", words(name)),
             Seen::Known(Some(Target::OutOfService(why))) => {
-                format!("it is registered with load balancer {name} again ({why})")
+                format!("it is registered with {} again ({why})", words(name))
             }
-            Seen::Known(Some(Target::Draining)) => format!("load balancer {name} still drains it"),
+            Seen::Known(Some(Target::Draining)) => format!("{} still drains it", words(name)),
             Seen::Unknown(trouble) => trouble.message,
         };
         return Err(Trouble { class: Class::Transient, message: format!("{subject} was not stopped: {trouble}") });

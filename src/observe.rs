@@ -12,8 +12,8 @@ use crate::{
     action::{Lane, Node},
     plan::{fleet, slot},
     ports::{Balancers, Cloud, Engines},
-    spec::Desired,
-    world::{Balancer, Class, Engine, Observed, Provided, Seen, Trouble},
+    spec::{Desired, stack::Provider},
+    world::{Balancer, Class, Engine, Observed, Owned, Provided, Seen, Trouble},
 };
 
 /// The ways to the world.
@@ -49,6 +49,8 @@ pub struct Picture {
     /// The last look at the provider that was answered in every part.
     answered: Option<Provided>,
     balancers: Option<(Instant, BTreeMap<String, Seen<Balancer>>)>,
+    /// How the balancers that Evenkeel makes are set up, which changes as seldom as the provider's side.
+    owned: Option<(Instant, Owned)>,
     engines: BTreeMap<Node, EngineLook>,
 }
 
@@ -97,7 +99,7 @@ const AFTER_NO_ANSWER: Duration = Duration::from_secs(3);
 impl Picture {
     /// Nothing seen yet.
     pub fn new(ports: Ports) -> Picture {
-        Picture { ports, cloud: None, answered: None, balancers: None, engines: BTreeMap::new() }
+        Picture { ports, cloud: None, answered: None, balancers: None, owned: None, engines: BTreeMap::new() }
     }
 
     /// What the lane can change must be looked at again.
@@ -105,6 +107,10 @@ impl Picture {
         match lane {
             Lane::Cloud => {
                 self.cloud = None;
+                self.balancers = None;
+            }
+            Lane::Balancer(_) => {
+                self.owned = None;
                 self.balancers = None;
             }
             Lane::Node(hostname) => {
@@ -149,12 +155,25 @@ impl Picture {
                 _ => (Instant::now(), self.ports.balancers.look(stack, &names).await),
             }
         };
-        let (cloud, (balancers_at, balancers)) = tokio::join!(cloud, balancers);
+        let owned = async {
+            let declared = || stack.layers.iter().flat_map(|layer| &layer.owned_balancers);
+            match &self.owned {
+                Some((at, seen))
+                    if fresh(*at, ages.cloud) && declared().all(|one| seen.declared.contains_key(&one.name)) =>
+                {
+                    (*at, seen.clone())
+                }
+                _ if stack.provider != Provider::Ec2 => (Instant::now(), Owned::default()),
+                _ => (Instant::now(), self.ports.balancers.owned(stack).await),
+            }
+        };
+        let (cloud, (balancers_at, balancers), (owned_at, owned)) = tokio::join!(cloud, balancers, owned);
+        self.owned = Some((owned_at, owned.clone()));
         self.cloud = Some(cloud.clone());
         self.balancers = Some((balancers_at, balancers.clone()));
 
         let (provided, stale) = self.as_last_answered(cloud.seen);
-        let mut seen = Observed { provided, stale, balancers, engines: BTreeMap::new() };
+        let mut seen = Observed { provided, stale, balancers, owned, engines: BTreeMap::new() };
         let nodes = fleet::nodes(desired, &seen);
         self.engines.retain(|node, _| nodes.contains(node));
         let looks = nodes.iter().map(|node| {

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     action::{Action, EngineAction, Node},
-    spec::Stack,
-    world::{Balancer, Class, Engine, Provided, Seen, Target, Trouble},
+    spec::{Stack, balancer::words},
+    world::{Balancer, Class, Engine, Owned, Provided, Seen, Target, Trouble},
 };
 
 /// The provider of the instances.
@@ -44,14 +44,19 @@ pub trait Balancers: Send + Sync {
         match self.look(stack, &BTreeSet::from([balancer.to_owned()])).await.remove(balancer) {
             Some(Seen::Known(mut balancer)) => Seen::Known(balancer.targets.remove(ec2_id)),
             Some(Seen::Unknown(trouble)) => Seen::Unknown(trouble),
-            None => Seen::Unknown(Trouble {
-                class: Class::Transient,
-                message: format!("load balancer {balancer} was not told"),
-            }),
+            None => {
+                Seen::Unknown(Trouble { class: Class::Transient, message: format!("{} was not told", words(balancer)) })
+            }
         }
     }
 
-    /// Carries out `Register` or `Deregister`.
+    /// Looks at the load balancers that Evenkeel makes itself: what there is under each declared name, and what bears
+    /// the stack's mark and is declared no more. What owns none needs no answer of its own.
+    async fn owned(&self, _stack: &Stack) -> Owned {
+        Owned::default()
+    }
+
+    /// Carries out `Register`, `Deregister`, or what is done to a load balancer that Evenkeel makes itself.
     ///
     /// # Errors
     /// What went wrong, with its class.

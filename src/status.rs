@@ -37,6 +37,10 @@ pub enum Kind {
     InstanceTrouble,
     /// An instance was launched otherwise than is declared now, and only a new one can be as declared.
     Outdated,
+    /// A load balancer is in a state that needs a person.
+    BalancerTrouble,
+    /// Evenkeel made it once, and nobody declares it any more.
+    LeftOver,
     /// `suspend: true`.
     Suspended,
     /// The newest revision does not validate; the last good one goes on being reconciled.

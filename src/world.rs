@@ -10,8 +10,10 @@ use serde::Serialize;
 use crate::spec::stack::{Cookbooks, EbsVolume, Recipes};
 
 mod ec2;
+mod owned;
 
 pub use ec2::{Ec2, Image, Launched, Subnet, Volume, tag};
+pub use owned::{Check, Leftover, Made, MadeBalancer, MadeGroup, MadeListener, Owned, Part};
 
 /// The answer to one look.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -74,6 +76,8 @@ pub struct Observed {
     pub stale: Option<Trouble>,
     /// Load balancers by their key, as declared by any layer of the stack.
     pub balancers: BTreeMap<String, Seen<Balancer>>,
+    /// The load balancers that Evenkeel makes itself (EC2).
+    pub owned: Owned,
     /// Engines by the instance's hostname, for every instance that has an address and should answer.
     pub engines: BTreeMap<String, Seen<Engine>>,
 }

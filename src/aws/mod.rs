@@ -5,11 +5,13 @@ mod bucket;
 mod calls;
 mod client;
 mod clouds;
+mod door;
 mod ec2;
 mod elb;
 mod opsworks;
 mod retry;
 mod role;
+mod several;
 mod ssm;
 mod trouble;
 

@@ -441,7 +441,12 @@ impl Reconciler {
 /// Conditions that time alone does not mend.
 fn blocks(condition: &Condition, facts: &Facts) -> bool {
     match condition.kind {
-        Kind::Conflict | Kind::ReleaseFailed | Kind::Failing | Kind::Refused | Kind::InstanceTrouble => true,
+        Kind::Conflict
+        | Kind::ReleaseFailed
+        | Kind::Failing
+        | Kind::Refused
+        | Kind::InstanceTrouble
+        | Kind::BalancerTrouble => true,
         Kind::ActionFailed | Kind::Unobservable => {
             facts.failures.values().any(|failure| failure.trouble.class == Class::Terminal)
                 && condition.kind == Kind::ActionFailed

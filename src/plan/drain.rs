@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 
 use super::{
-    Facts, Plan, fleet,
+    Facts, Plan, ec2, fleet,
     slot::slots,
     standing::{Standing, standing},
     view::{Desk, View, careful},
 };
 use crate::{
     action::{Action, Guard},
-    spec::{Desired, Layer},
+    spec::{Desired, Layer, balancer::words},
     status::Kind,
     world::{Instance, Observed, Seen, Target},
 };
@@ -36,12 +36,16 @@ impl Desk<'_> {
     pub(super) fn drained(&self, plan: &mut Plan, view: &View<'_>, keep: u32) -> Drained {
         let hostname = view.hostname();
         let Some(ec2_id) = &view.instance.ec2_id else { return Drained::Yes };
+        if let Some(elsewhere) = ec2::balancers::elsewhere(self.layer, self.seen) {
+            plan.hold(hostname, elsewhere.said, None);
+            return Drained::NotYet;
+        }
         let mut draining = Vec::new();
         let mut leaving = false;
         for balancer in &self.layer.load_balancers {
             let name = balancer.name();
             let Some(known) = self.seen.balancers.get(name).and_then(Seen::known) else {
-                plan.hold(hostname, format!("a clear answer from load balancer {name}"), None);
+                plan.hold(hostname, format!("a clear answer from {}", words(name)), None);
                 return Drained::NotYet;
             };
             match known.targets.get(ec2_id) {

@@ -157,7 +157,7 @@ fn keep(since: &mut BTreeMap<String, Timestamp>, key: &str, holds: bool, now: Ti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::{LayerSettings, OpsWorks, OwLayer, OwStack, Provided, Rest, StackSettings};
+    use crate::world::{LayerSettings, OpsWorks, OwLayer, OwStack, Owned, Provided, Rest, StackSettings};
 
     fn seen(layers: &[&str]) -> Observed {
         let layer = |short_name: &&str| OwLayer {
@@ -178,6 +178,7 @@ mod tests {
             },
             stale: None,
             balancers: BTreeMap::new(),
+            owned: Owned::default(),
             engines: BTreeMap::new(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The forecast is played in it, and the planner's own tests drive it, with faults of their making.
 
+mod balancers;
 mod ec2;
 
 use std::time::Duration;
@@ -160,6 +161,7 @@ impl World {
                     };
                 }
             }
+            Action::Owned { balancer, what } => self.on_balancer(&balancer, *what),
             Action::Engine { node, what } => {
                 let id = self.id("container");
                 let now = self.now;
@@ -172,7 +174,11 @@ impl World {
 
     /// Brings about one thing that is waited for; false when there is nothing that could come about.
     pub fn let_time_pass(&mut self, desired: &Desired, plan: &Plan) -> bool {
-        if self.start_or_stop_instances(desired) | self.settle_targets() | self.settle_containers() {
+        if self.start_or_stop_instances(desired)
+            | self.settle_targets()
+            | self.settle_containers()
+            | self.settle_balancers()
+        {
             self.now += Duration::from_secs(1);
             return true;
         }

@@ -60,6 +60,9 @@ pub struct Plan {
     pub holds: Vec<Hold>,
     /// What a person should know.
     pub conditions: Vec<Condition>,
+    /// The layers whose containers wait for a listener that is to send requests to another port of theirs.
+    #[serde(skip)]
+    pub torn: BTreeSet<String>,
     /// The keys of all actions that are wanted now, those held back after a failure or for an intent included.
     #[serde(skip)]
     pub wanted: BTreeSet<String>,
@@ -154,6 +157,9 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
     }
     for layer in &desired.stack.layers {
         rollout::plan(&mut plan, desired, layer, seen, facts, now);
+    }
+    if let Rest::Ec2(cloud) = &seen.provided.rest {
+        ec2::balancers::plan(&mut plan, desired, cloud, seen, facts, now);
     }
     if let Some(trouble) = &seen.stale {
         look_after_engines_only(&mut plan, trouble);

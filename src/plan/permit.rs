@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Plan,
     drain::Drained,
+    ec2,
     node::Look,
     standing::Standing,
     view::{Desk, View},
@@ -161,6 +162,13 @@ impl Desk<'_> {
                 return Permit::Withheld;
             }
             return Permit::Granted(if may_leave { self.guard(view) } else { None });
+        }
+        if let Some(elsewhere) = ec2::balancers::elsewhere(self.layer, self.seen) {
+            if elsewhere.moves {
+                plan.torn.insert(self.layer.short_name.clone());
+            }
+            plan.hold(view.hostname(), elsewhere.said, None);
+            return Permit::Refused;
         }
         let can_ever_drain = self.layer.instances.count > self.rollout.min_in_service;
         if !can_ever_drain {

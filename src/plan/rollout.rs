@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     Facts, Plan,
     collect::leftovers,
-    fleet,
+    ec2, fleet,
     lineup::lineup,
     node::{Need, Scene, guarded, looks},
     permit::Permit,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     action::{Action, EngineAction},
-    spec::{Desired, Layer},
+    spec::{Desired, Layer, balancer::words},
     world::{Engine, Instance, Observed, Seen},
 };
 
@@ -34,8 +34,12 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     }
     let staying = lineup(desired, layer, seen, facts, now).staying;
     for balancer in &layer.load_balancers {
-        if let Some(Seen::Unknown(trouble)) = seen.balancers.get(balancer.name()) {
-            plan.unobservable(&format!("load balancer {}", balancer.name()), trouble);
+        let Some(Seen::Unknown(trouble)) = seen.balancers.get(balancer.name()) else { continue };
+        if ec2::balancers::is_to_be_made(layer, balancer.name(), seen) {
+            let on = format!("{} to be made", words(balancer.name()));
+            plan.hold(format!("layer {}", layer.short_name), on, None);
+        } else {
+            plan.unobservable(&words(balancer.name()), trouble);
         }
     }
     let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots), pulls: Vec::new() };

@@ -76,7 +76,7 @@ pub struct OwnedBalancer {
 }
 
 /// The kinds of load balancers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BalancerKind {
     /// A classic ELB.
@@ -85,6 +85,17 @@ pub enum BalancerKind {
     Application,
     /// An NLB, likewise.
     Network,
+}
+
+impl BalancerKind {
+    /// As people call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            BalancerKind::Classic => "classic",
+            BalancerKind::Application => "application",
+            BalancerKind::Network => "network",
+        }
+    }
 }
 
 /// One listener.
@@ -101,6 +112,14 @@ pub struct Listener {
     pub instance_protocol: String,
     /// The certificate's ARN, where the protocol needs one.
     pub certificate_arn: Option<String>,
+}
+
+impl Listener {
+    /// `HTTPS on port 443 → HTTP on port 8080`
+    pub fn words(&self) -> String {
+        let Listener { port, protocol, instance_port, instance_protocol, .. } = self;
+        format!("{protocol} on port {port} → {instance_protocol} on port {instance_port}")
+    }
 }
 
 /// How a balancer checks an instance.
@@ -133,6 +152,14 @@ impl OwnedBalancer {
         ports.sort_unstable();
         ports.dedup();
         ports
+    }
+
+    /// Where a listener should send requests: the name of a target group; of a classic one `HTTP:8080`.
+    pub fn forwards_to(&self, listener: &Listener) -> String {
+        match self.kind {
+            BalancerKind::Classic => format!("{}:{}", listener.instance_protocol, listener.instance_port),
+            BalancerKind::Application | BalancerKind::Network => self.group_name(listener.instance_port),
+        }
     }
 
     /// What the instances are registered with.

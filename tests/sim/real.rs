@@ -10,8 +10,8 @@ use evenkeel::{
     plan::{fleet, imagine::World},
     spec::Desired,
     world::{
-        Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, OpsWorks, Provided, Seen, State, Target,
-        Trouble,
+        Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, OpsWorks, Owned, Provided, Seen, State,
+        Target, Trouble,
     },
 };
 use jiff::Timestamp;
@@ -225,7 +225,7 @@ impl Real {
         let then = |lag: Ms| self.past.iter().rev().find(|(at, ..)| *at + lag <= self.now).or(self.past.front());
         let provided = then(cloud_lag).map_or(&self.world.seen.provided, |(_, cloud, _)| cloud).clone();
         let balancers = then(balancer_lag).map_or(&self.world.seen.balancers, |(_, _, balancers)| balancers).clone();
-        let mut seen = Observed { provided, stale: None, balancers, engines: BTreeMap::new() };
+        let mut seen = Observed { provided, stale: None, balancers, owned: Owned::default(), engines: BTreeMap::new() };
         for node in fleet::nodes(desired, &seen) {
             let online = self.instances().iter().any(|i| i.hostname == node.hostname && i.status == "online");
             let engine = match self.engine(&node.hostname) {

@@ -16,8 +16,8 @@ use evenkeel::{
         validate,
     },
     world::{
-        Balancer, Class, ContainerSeen, Ec2, Engine, Health, Image, Instance, Observed, OpsWorks, Provided, Rest, Seen,
-        State, Subnet, Target, Trouble,
+        Balancer, Class, ContainerSeen, Ec2, Engine, Health, Image, Instance, Leftover, Made, Observed, OpsWorks,
+        Owned, Part, Provided, Rest, Seen, State, Subnet, Target, Trouble,
     },
 };
 use jiff::Timestamp;
@@ -96,26 +96,33 @@ fn nothing(desired: &Desired) -> Rest {
     }
 }
 
+/// Those that exist have no targets; those that are yet to be made do not exist.
+fn balancers(desired: &Desired) -> BTreeMap<String, Seen<Balancer>> {
+    let layers = &desired.stack.layers;
+    let owned: Vec<_> = layers.iter().flat_map(|layer| &layer.owned_balancers).flat_map(|one| one.joined()).collect();
+    let all = layers.iter().flat_map(|layer| &layer.load_balancers);
+    all.map(|balancer| {
+        let seen = match owned.contains(balancer) {
+            true => Seen::Unknown(Trouble { class: Class::Terminal, message: "it does not exist".into() }),
+            false => Seen::Known(Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() }),
+        };
+        (balancer.name().to_owned(), seen)
+    })
+    .collect()
+}
+
 impl Trial {
-    /// Nothing exists but the load balancers.
+    /// Nothing exists but the load balancers that are declared to exist.
     pub fn new(manifest: &str) -> Trial {
         let desired = decode("r1", manifest);
-        let balancers = desired
-            .stack
-            .layers
-            .iter()
-            .flat_map(|layer| &layer.load_balancers)
-            .map(|b| {
-                (
-                    b.name().to_owned(),
-                    Seen::Known(Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() }),
-                )
-            })
-            .collect();
+        let balancers = balancers(&desired);
+        let owned = desired.stack.layers.iter().flat_map(|layer| &layer.owned_balancers);
+        let declared = owned.map(|one| (one.name.clone(), Seen::Known(Made::default()))).collect();
         let seen = Observed {
             stale: None,
             provided: Provided { instances: Seen::Known(Vec::new()), rest: nothing(&desired) },
             balancers,
+            owned: Owned { declared, ..Owned::default() },
             engines: BTreeMap::new(),
         };
         Trial {
@@ -147,6 +154,59 @@ impl Trial {
         self.desired = decode(&format!("r{}", self.revision), text);
         self.facts.failures.clear();
         self.join();
+        self.look_at_balancers();
+        // What is declared anew exists.
+        if let (Rest::Ec2(declared), Some(seen)) = (nothing(&self.desired), self.world.seen.provided.ec2_mut())
+            && let (Seen::Known(subnets), Seen::Known(known)) = (declared.subnets, &mut seen.subnets)
+        {
+            for (id, subnet) in subnets {
+                known.entry(id).or_insert(subnet);
+            }
+            for (image, found) in declared.images {
+                seen.images.entry(image).or_insert(found);
+            }
+        }
+    }
+
+    /// What is declared now is looked at, and what Evenkeel made and is not declared any more is found to be left over.
+    fn look_at_balancers(&mut self) {
+        let seen = &mut self.world.seen;
+        for (key, balancer) in balancers(&self.desired) {
+            seen.balancers.entry(key).or_insert(balancer);
+        }
+        let layers = &self.desired.stack.layers;
+        let owned: BTreeMap<&str, _> =
+            layers.iter().flat_map(|layer| &layer.owned_balancers).map(|one| (one.name.as_str(), one)).collect();
+        for name in owned.keys() {
+            seen.owned.declared.entry((*name).to_owned()).or_insert(Seen::Known(Made::default()));
+        }
+        let mut leftover = Vec::new();
+        let registered = |key: &str| match seen.balancers.get(key) {
+            Some(Seen::Known(balancer)) if !balancer.targets.is_empty() => {
+                Some(format!("{} targets are registered", balancer.targets.len()))
+            }
+            _ => None,
+        };
+        for (name, made) in &mut seen.owned.declared {
+            let Seen::Known(made) = made else { continue };
+            let in_use: Vec<String> =
+                made.groups.keys().filter_map(|group| registered(&format!("target group {group}"))).collect();
+            if let Some(there) = made.balancer.take_if(|_| !owned.contains_key(name.as_str())) {
+                let part = Part::Balancer { name: name.clone(), kind: there.kind, id: there.id };
+                leftover.push(Leftover { part, in_use: in_use.first().cloned().or_else(|| registered(name)) });
+            }
+            let declared = |port: u16| owned.get(name.as_str()).is_some_and(|one| one.instance_ports().contains(&port));
+            for (group, there) in &made.groups {
+                if !declared(there.port) {
+                    let part = Part::Group { name: group.clone(), arn: there.arn.clone() };
+                    leftover.push(Leftover { part, in_use: registered(&format!("target group {group}")) });
+                }
+            }
+        }
+        seen.owned.declared.retain(|name, _| owned.contains_key(name.as_str()));
+        let known = seen.owned.leftover.known_mut().expect("known");
+        known.retain(|before| !leftover.iter().any(|found| found.part == before.part));
+        known.extend(leftover);
     }
 
     /// One more balancer for every layer: OpsWorks itself attaches one only, so a manifest cannot say it yet.

@@ -5,23 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_elasticloadbalancing::types::LoadBalancerDescription;
 use futures_util::future::join_all;
 
-use super::{Api, door::Doors, target::targets};
-use crate::world::{Balancer, Seen, Trouble};
+use super::{Api, target::targets};
+use crate::{
+    aws::{
+        door::Doors,
+        several::{Failed, several},
+    },
+    world::{Balancer, Seen, Trouble},
+};
 
-/// Names in one request; fewer than any documented limit.
-const CHUNK: usize = 20;
 /// What a balancer waits when draining is on and no time is told ("Configure connection draining").
 const DEFAULT_DRAINING: i32 = 300;
 
-type Described = BTreeMap<String, Seen<LoadBalancerDescription>>;
-
 pub(super) async fn look(api: &Api, doors: &Doors, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
     let names: Vec<String> = names.iter().cloned().collect();
-    let described = join_all(names.chunks(CHUNK).map(|chunk| describe(api, chunk))).await;
-    let each = described.into_iter().flatten().map(|(name, described)| async move {
+    let described = describe(api, &names).await;
+    let each = described.into_iter().map(|(name, described)| async move {
         let seen = match described {
-            Seen::Unknown(trouble) => Seen::Unknown(trouble),
-            Seen::Known(described) => match details(api, doors, &name, &described).await {
+            Err(trouble) => Seen::Unknown(trouble),
+            Ok(None) => Seen::Unknown(api.absent("DescribeLoadBalancers", &name)),
+            Ok(Some(described)) => match details(api, doors, &name, &described).await {
                 Ok(balancer) => Seen::Known(balancer),
                 Err(trouble) => Seen::Unknown(trouble),
             },
@@ -31,33 +34,13 @@ pub(super) async fn look(api: &Api, doors: &Doors, names: &BTreeSet<String>) -> 
     join_all(each).await.into_iter().collect()
 }
 
-/// One absent name fails the whole request, so that then each name is asked for on its own.
-async fn describe(api: &Api, names: &[String]) -> Described {
-    match describe_all(api, names).await {
-        Ok(found) => names.iter().map(|name| (name.clone(), pick(api, name, &found))).collect(),
-        Err(Failed::Absent) if names.len() > 1 => {
-            let alone = names.iter().map(|name| async move {
-                let seen = match describe_all(api, std::slice::from_ref(name)).await {
-                    Ok(found) => pick(api, name, &found),
-                    Err(Failed::Absent) => Seen::Unknown(api.absent("DescribeLoadBalancers", name)),
-                    Err(Failed::Otherwise(trouble)) => Seen::Unknown(trouble),
-                };
-                (name.clone(), seen)
-            });
-            join_all(alone).await.into_iter().collect()
-        }
-        Err(Failed::Absent) => {
-            names.iter().map(|name| (name.clone(), Seen::Unknown(api.absent("DescribeLoadBalancers", name)))).collect()
-        }
-        Err(Failed::Otherwise(trouble)) => {
-            names.iter().map(|name| (name.clone(), Seen::Unknown(trouble.clone()))).collect()
-        }
-    }
-}
-
-enum Failed {
-    Absent,
-    Otherwise(Trouble),
+/// What there is under each name; `None` where there is nothing.
+pub(super) async fn describe(
+    api: &Api,
+    names: &[String],
+) -> BTreeMap<String, Result<Option<LoadBalancerDescription>, Trouble>> {
+    let ask = |names: Vec<String>| async move { describe_all(api, &names).await };
+    several(names, |described| described.load_balancer_name.as_deref(), ask).await
 }
 
 async fn describe_all(api: &Api, names: &[String]) -> Result<Vec<LoadBalancerDescription>, Failed> {
@@ -77,13 +60,6 @@ async fn describe_all(api: &Api, names: &[String]) -> Result<Vec<LoadBalancerDes
         }
     }
     Ok(found)
-}
-
-fn pick(api: &Api, name: &str, found: &[LoadBalancerDescription]) -> Seen<LoadBalancerDescription> {
-    match found.iter().find(|described| described.load_balancer_name.as_deref() == Some(name)) {
-        Some(described) => Seen::Known(described.clone()),
-        None => Seen::Unknown(api.absent("DescribeLoadBalancers", name)),
-    }
 }
 
 async fn details(

@@ -1,7 +1,6 @@
 //! Classic load balancers.
 
 mod apply;
-mod door;
 mod look;
 mod target;
 
@@ -16,6 +15,7 @@ use aws_sdk_elasticloadbalancing::types::{Instance, InstanceState};
 use super::{
     Aws,
     client::{Clients, Place},
+    door::Doors,
     trouble,
 };
 use crate::{
@@ -24,8 +24,6 @@ use crate::{
     spec::Stack,
     world::{Balancer, Class, Seen, Target, Trouble},
 };
-
-use door::Doors;
 
 /// Classic load balancers, in every region.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! EC2: as many instances as declared, launched as declared, healed, and replaced one at a time.
 
+pub(super) mod balancers;
 mod heal;
 mod launch;
 mod settings;

@@ -1,4 +1,4 @@
-//! Who is just leaving which balancer.
+//! Who is just leaving which balancer, and who stays.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,8 @@ use tokio::{
     time::Instant,
 };
 
-use crate::aws::client::Place;
+use super::client::Place;
+use crate::world::Target;
 
 /// How long health may still call an instance in service after its deregistration was accepted.
 const LAG: Duration = Duration::from_secs(30);
@@ -76,9 +77,71 @@ impl Door {
     }
 }
 
+/// The other targets of a balancer, when one is to leave.
+#[derive(Debug, PartialEq)]
+pub(super) struct Others {
+    pub(super) in_service: usize,
+    /// Why each of the rest does not count.
+    pub(super) missing: Vec<String>,
+}
+
+impl Others {
+    /// What the balancer says of each target, by EC2 id; without those that are not registered.
+    pub(super) fn of<'a>(targets: impl IntoIterator<Item = (&'a str, Target)>, leaves: &str, door: &Door) -> Others {
+        let mut others = Others { in_service: 0, missing: Vec::new() };
+        for (id, target) in targets.into_iter().filter(|(id, _)| *id != leaves) {
+            match target {
+                Target::InService if door.just_left(id) => {
+                    others.missing.push(format!("{id} was deregistered a moment ago"));
+                }
+                Target::InService => others.in_service += 1,
+                Target::Draining => others.missing.push(format!("{id} is draining")),
+                Target::OutOfService(why) => others.missing.push(format!("{id} is out of service: {why}")),
+            }
+        }
+        others
+    }
+
+    pub(super) fn too_few(&self, keep: u32) -> String {
+        let missing = match self.missing.as_slice() {
+            [] => "no other is registered".to_owned(),
+            missing => missing.join("; "),
+        };
+        format!(
+            "{} other instances are in service and {keep} must stay ({missing}); tried again when they are",
+            self.in_service
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_others_that_stay_in_service_count() {
+        let targets = [
+            ("i-1", Target::InService),
+            ("i-2", Target::InService),
+            ("i-3", Target::Draining),
+            ("i-4", Target::OutOfService("Instance registration is still in progress.".into())),
+        ];
+        let others = Others::of(targets, "i-1", &Door::default());
+        assert_eq!(others.in_service, 1);
+        assert_eq!(
+            others.missing,
+            ["i-3 is draining", "i-4 is out of service: Instance registration is still in progress."]
+        );
+    }
+
+    #[test]
+    fn one_that_left_a_moment_ago_does_not_count_although_health_lags() {
+        let door = Door::default();
+        door.leaves("i-2");
+        let others = Others::of([("i-1", Target::InService), ("i-2", Target::InService)], "i-1", &door);
+        assert_eq!(others.in_service, 0);
+        assert!(others.too_few(1).contains("i-2 was deregistered a moment ago"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_left_is_remembered_as_long_as_a_drain_can_take() {
