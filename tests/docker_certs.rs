@@ -11,6 +11,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, mpsc::channel},
@@ -67,11 +68,14 @@ impl Dockerd {
         for (name, text) in [("cert.pem", &**cert), ("key.pem", key), ("ca.pem", ca), ("config.json", "{}")] {
             fs::write(file(name), text).unwrap();
         }
-        let endpoint = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let mut server = Command::new("dockerd")
-            .args(["--tlsverify", "--bridge=none", "--iptables=false", "--ip-forward=false", "--storage-driver=vfs"])
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        // In a network of its own, because an engine without a bridge removes the machine's; what it listens on is
+        // handed in, as systemd does it (sd_listen_fds(3)).
+        let mut server = Command::new("unshare")
+            .args(["--net", "sh", "-c", r#"LISTEN_PID=$$ LISTEN_FDS=1 exec dockerd "$@" 3<&0 </dev/null"#, "dockerd"])
+            .args(["--host=fd://", "--tlsverify", "--bridge=none", "--iptables=false", "--storage-driver=vfs"])
             .args(["--containerd-namespace=evenkeel-certs", "--containerd-plugins-namespace=evenkeel-certs-plugins"])
-            .arg(format!("--host=tcp://{endpoint}"))
             .args(
                 [
                     ("tlscacert", "ca.pem"),
@@ -84,10 +88,10 @@ impl Dockerd {
                 ]
                 .map(|(option, name)| format!("--{option}={}", file(name).display())),
             )
-            .stdin(Stdio::null())
+            .stdin(OwnedFd::from(listener))
             .stderr(Stdio::piped())
             .spawn()
-            .expect("dockerd: run localstack/up first");
+            .expect("unshare, of util-linux");
         let (tell, told) = channel();
         let lines = BufReader::new(server.stderr.take().unwrap()).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(tell.send(line))));

@@ -348,14 +348,14 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        let _ = Command::new("userdel").arg(self.0).output();
+        let _ = Command::new("userdel").args(["-f", self.0]).output();
     }
 }
 
 #[tokio::test]
 async fn a_user_outside_the_group_docker_is_told_so_and_let_in_once_it_belongs_to_it() {
-    let (sshd, (_dir, store)) = (Sshd::start(""), store());
     let user = User::new("evenkeel-ssh-test");
+    let (sshd, (_dir, store)) = (Sshd::start(""), store());
     let (engines, node) = (sshd.engines(&store), sshd.node(user.0, "ops", "i-group"));
     let trouble = look(&engines, &node).await.unwrap_err();
     assert_eq!(trouble.class, Class::Terminal, "{trouble:?}");
