@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_elasticloadbalancing as elb;
+use aws_sdk_elasticloadbalancingv2 as elbv2;
 use aws_sdk_opsworks as opsworks;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
@@ -21,6 +22,7 @@ const ATTEMPTS: u32 = 3;
 pub(super) struct Clients {
     pub opsworks: Pair<opsworks::Client>,
     pub elb: Pair<elb::Client>,
+    pub elbv2: Pair<elbv2::Client>,
 }
 
 /// One service's client twice, because what may be repeated differs.
@@ -53,6 +55,7 @@ impl Clients {
     pub(super) fn new(config: &SdkConfig, calls: &Calls) -> Clients {
         let ow = || opsworks::config::Builder::from(config).interceptor(calls.of(trouble::OPSWORKS));
         let lb = || elb::config::Builder::from(config).interceptor(calls.of(trouble::ELB));
+        let v2 = || elbv2::config::Builder::from(config).interceptor(calls.of(trouble::ELB));
         Clients {
             opsworks: Pair {
                 read: opsworks::Client::from_conf(ow().build()),
@@ -61,6 +64,10 @@ impl Clients {
             elb: Pair {
                 read: elb::Client::from_conf(lb().build()),
                 write: elb::Client::from_conf(lb().retry_classifier(OnlyThrottled).build()),
+            },
+            elbv2: Pair {
+                read: elbv2::Client::from_conf(v2().build()),
+                write: elbv2::Client::from_conf(v2().retry_classifier(OnlyThrottled).build()),
             },
         }
     }

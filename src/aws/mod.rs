@@ -1,13 +1,16 @@
-//! The adapters that speak to AWS: [`OpsWorks`] is the [`Cloud`](crate::ports::Cloud), [`Elb`] the
-//! [`Balancers`](crate::ports::Balancers). Both share one [`Aws`].
+//! The adapters that speak to AWS: [`OpsWorks`] is the [`Cloud`](crate::ports::Cloud), [`LoadBalancers`] the
+//! [`Balancers`](crate::ports::Balancers). All share one [`Aws`].
 
+mod balancers;
 mod calls;
 mod client;
 mod door;
 mod elb;
+mod elbv2;
 mod opsworks;
 mod retry;
 mod several;
+mod sweeps;
 mod trouble;
 
 #[cfg(test)]
@@ -21,6 +24,7 @@ use std::{
 use aws_config::{Region, SdkConfig};
 use tokio::sync::OnceCell;
 
+pub use balancers::LoadBalancers;
 pub use elb::Elb;
 pub use opsworks::OpsWorks;
 

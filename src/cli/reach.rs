@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::diagnostics::{self, Style};
 use crate::{
-    aws::{Aws, Elb, OpsWorks},
+    aws::{Aws, LoadBalancers, OpsWorks},
     controller::lease::Lease,
     docker::{Certs, Engines},
     observe::Ports,
@@ -65,7 +65,7 @@ impl Reach {
             Engines::new(Certs { dir: self.docker_certs.clone() }).map_err(|trouble| trouble.message.clone())?;
         Ok(Ports {
             cloud: Arc::new(OpsWorks::new(aws.clone())),
-            balancers: Arc::new(Elb::new(aws)),
+            balancers: Arc::new(LoadBalancers::new(aws)),
             engines: Arc::new(engines),
         })
     }
