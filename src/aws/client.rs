@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_ec2 as ec2;
 use aws_sdk_elasticloadbalancing as elb;
+use aws_sdk_elasticloadbalancingv2 as elbv2;
 use aws_sdk_opsworks as opsworks;
 use aws_sdk_ssm as ssm;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -50,6 +51,7 @@ impl From<&str> for Place {
 pub(super) struct Clients {
     pub opsworks: Pair<opsworks::Client>,
     pub elb: Pair<elb::Client>,
+    pub elbv2: Pair<elbv2::Client>,
     pub ec2: Pair<ec2::Client>,
     pub ssm: Pair<ssm::Client>,
 }
@@ -107,6 +109,7 @@ impl Clients {
         Clients {
             opsworks: pair!(opsworks, trouble::OPSWORKS, config, calls),
             elb: pair!(elb, trouble::ELB, config, calls),
+            elbv2: pair!(elbv2, trouble::ELB, config, calls),
             ec2: pair!(ec2, trouble::EC2, config, calls),
             ssm: pair!(ssm, trouble::SSM, config, calls),
         }

@@ -1,6 +1,7 @@
 //! The adapters that speak to AWS: [`OpsWorks`] and [`Ec2`], or [`Clouds`] for both of them, are the
-//! [`Cloud`](crate::ports::Cloud), [`Elb`] the [`Balancers`](crate::ports::Balancers). They share one [`Aws`].
+//! [`Cloud`](crate::ports::Cloud), [`LoadBalancers`] the [`Balancers`](crate::ports::Balancers). All share one [`Aws`].
 
+mod balancers;
 mod bucket;
 mod calls;
 mod client;
@@ -8,11 +9,13 @@ mod clouds;
 mod door;
 mod ec2;
 mod elb;
+mod elbv2;
 mod opsworks;
 mod retry;
 mod role;
 mod several;
 mod ssm;
+mod sweeps;
 mod trouble;
 
 #[cfg(test)]
@@ -27,6 +30,7 @@ use aws_config::{Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
+pub use balancers::LoadBalancers;
 pub use clouds::Clouds;
 pub use ec2::Ec2;
 pub use elb::Elb;

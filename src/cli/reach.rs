@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::diagnostics::{self, Style};
 use crate::{
-    aws::{Aws, Clouds, Elb},
+    aws::{Aws, Clouds, LoadBalancers},
     controller::lease::Lease,
     docker::{Certs, Engines, Keys},
     observe::Ports,
@@ -66,7 +66,7 @@ impl Reach {
         let (certs, keys) = (Certs { dir: self.docker_certs.clone() }, Keys { dir: self.ssh_keys.clone() });
         Ports {
             cloud: Arc::new(Clouds::new(aws.clone())),
-            balancers: Arc::new(Elb::new(aws)),
+            balancers: Arc::new(LoadBalancers::new(aws)),
             engines: Arc::new(Engines::new(certs, keys, host_keys)),
         }
     }

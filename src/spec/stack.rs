@@ -33,7 +33,8 @@ pub struct Stack {
     pub cookbooks: Option<Cookbooks>,
     /// How long an instance may be out of reach before it is replaced (EC2). Default 5 minutes, as OpsWorks took.
     pub heal_after: Duration,
-    /// What becomes of the EBS volumes of an instance that leaves (EC2). Default retain.
+    /// What becomes of the EBS volumes of an instance that leaves, and of load balancers that Evenkeel made and nobody
+    /// declares any more (EC2). Default retain.
     pub deletion_policy: DeletionPolicy,
     /// True: observe and report, mutate nothing.
     pub suspend: bool,
@@ -63,12 +64,12 @@ pub struct AssumeRole {
     pub external_id: Option<String>,
 }
 
-/// What becomes of the volumes of an instance that leaves.
+/// What becomes of what is not needed any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum DeletionPolicy {
-    /// They stay.
+    /// It stays.
     Retain,
-    /// EC2 deletes them with the instance.
+    /// EC2 deletes the volumes with their instance; a load balancer goes once nothing is registered with it.
     Delete,
 }
 

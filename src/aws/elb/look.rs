@@ -39,12 +39,20 @@ pub(super) async fn describe(
     api: &Api,
     names: &[String],
 ) -> BTreeMap<String, Result<Option<LoadBalancerDescription>, Trouble>> {
-    let ask = |names: Vec<String>| async move { describe_all(api, &names).await };
+    let ask = |names: Vec<String>| async move { describe_all(api, Some(names)).await };
     several(names, |described| described.load_balancer_name.as_deref(), ask).await
 }
 
-async fn describe_all(api: &Api, names: &[String]) -> Result<Vec<LoadBalancerDescription>, Failed> {
-    let request = api.clients.elb.read.describe_load_balancers().set_load_balancer_names(Some(names.to_vec()));
+/// Load balancers by name, or all there are.
+pub(super) async fn describe_all(
+    api: &Api,
+    names: Option<Vec<String>>,
+) -> Result<Vec<LoadBalancerDescription>, Failed> {
+    let on = match &names {
+        Some(names) => format!("load balancers {}", names.join(", ")),
+        None => "all load balancers".to_owned(),
+    };
+    let request = api.clients.elb.read.describe_load_balancers().set_load_balancer_names(names);
     let mut pages = request.into_paginator().send();
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
@@ -54,7 +62,6 @@ async fn describe_all(api: &Api, names: &[String]) -> Result<Vec<LoadBalancerDes
                 return Err(Failed::Absent);
             }
             Err(error) => {
-                let on = format!("load balancers {}", names.join(", "));
                 return Err(Failed::Otherwise(api.call("DescribeLoadBalancers", &on).failed(&error)));
             }
         }
@@ -83,7 +90,7 @@ async fn details(
     Ok(Balancer { draining, vpc_id: described.vpc_id.clone().filter(|id| !id.is_empty()), targets })
 }
 
-async fn draining(api: &Api, name: &str) -> Result<Option<u32>, Trouble> {
+pub(super) async fn draining(api: &Api, name: &str) -> Result<Option<u32>, Trouble> {
     let request = api.clients.elb.read.describe_load_balancer_attributes().load_balancer_name(name);
     let answer = match request.send().await {
         Ok(answer) => answer,

@@ -2,6 +2,8 @@
 
 mod apply;
 mod look;
+mod make;
+mod owned;
 mod target;
 
 use std::{
@@ -16,6 +18,7 @@ use super::{
     Aws,
     client::{Clients, Place},
     door::Doors,
+    sweeps::Sweeps,
     trouble,
 };
 use crate::{
@@ -30,13 +33,14 @@ use crate::{
 pub struct Elb {
     aws: Arc<Aws>,
     doors: Arc<Doors>,
+    sweeps: Arc<Sweeps>,
 }
 
 impl Elb {
     /// Makes no call yet. One for all stacks: its clones see to it that two deregistrations never count on each
     /// other's instance.
     pub fn new(aws: Arc<Aws>) -> Elb {
-        Elb { aws, doors: Arc::default() }
+        Elb { aws, doors: Arc::default(), sweeps: Arc::default() }
     }
 
     async fn api(&self, stack: &Stack) -> Api {

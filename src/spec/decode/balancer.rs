@@ -115,6 +115,17 @@ fn owned(report: &Report<'_>, map: &Map<'_>, form: &'static str, kind: BalancerK
     if let Some(twice) = ports.windows(2).find(|pair| pair[0] == pair[1]) {
         return report.tell(map.key_span("listeners"), format!("port {} has two listeners", twice[0]), None);
     }
+    // A target group speaks one protocol, and there is one for each port of the instances.
+    let of_group = |listener: &Listener| (listener.instance_port, listener.instance_protocol.clone());
+    let told = listeners.iter().map(of_group).collect::<std::collections::BTreeMap<_, _>>();
+    let other = listeners.iter().find(|one| told.get(&one.instance_port) != Some(&one.instance_protocol));
+    if let Some(other) = other.filter(|_| kind != BalancerKind::Classic) {
+        return report.tell(
+            map.key_span("listeners"),
+            format!("port {} of the instances has two instanceProtocols", other.instance_port),
+            Some("give the listeners that forward to it the same one, or another port".to_owned()),
+        );
+    }
     Some(Declared::Owned(Box::new(OwnedBalancer {
         name: balancer_name?,
         kind,

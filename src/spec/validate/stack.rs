@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::spec::{
     Layer, Problem, Stack,
+    balancer::BalancerKind,
     decode::Declared,
     stack::{DeletionPolicy, LoadBalancer, Provider, Transport, Update},
 };
@@ -13,6 +14,7 @@ pub(super) fn check(declared: &Declared<Stack>, problems: &mut Vec<Problem>) {
     let mut names = Once::default();
     let mut people_names = Once::default();
     let mut balancers = Once::default();
+    let mut owned = Once::default();
     for (i, layer) in declared.value.layers.iter().enumerate() {
         let at = format!("spec/layers/{i}");
         names.take(declared, &layer.short_name, format!("{at}/shortName"), "the short name", problems);
@@ -27,6 +29,10 @@ pub(super) fn check(declared: &Declared<Stack>, problems: &mut Vec<Problem>) {
         for (j, balancer) in layer.load_balancers.iter().enumerate() {
             let place = format!("{at}/loadBalancers/{j}");
             balancers.take(declared, balancer.name(), place, "the load balancer", problems);
+        }
+        for one in layer.owned_balancers.iter().filter(|one| one.kind != BalancerKind::Classic) {
+            let place = format!("{at}/loadBalancers");
+            owned.take(declared, &one.name, place, "the load balancer", problems);
         }
         match declared.value.provider {
             Provider::Opsworks => opsworks(declared, layer, &at, problems),

@@ -165,3 +165,35 @@ fn short_names_mount_points_and_balancers_are_used_once_in_a_stack() {
     let problems = loaded(&text).unwrap_err();
     assert_eq!(problems.len(), 4, "{problems:#?}");
 }
+
+/// The problems of a stack on EC2 whose layers have these load balancers.
+fn balancers(of_layers: &[&str]) -> Vec<String> {
+    let layers: String = of_layers
+        .iter()
+        .zip('a'..)
+        .map(|(one, name)| {
+            let access = "docker: {transport: ssh, user: admin}, instances: {count: 1, type: t3.micro}";
+            format!("    - {{shortName: {name}, {access}, loadBalancers: [{one}]}}\n")
+        })
+        .collect();
+    let stack = format!(
+        "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {{name: shop}}\nspec:\n  provider: ec2\n  region: eu-west-1\n  \
+         subnetIds: [subnet-1]\n  amiId: ami-00000001\n  sshKeyName: ops\n  layers:\n{layers}"
+    );
+    loaded(&stack).err().unwrap_or_default()
+}
+
+#[test]
+fn a_load_balancer_that_is_made_belongs_to_one_layer_and_speaks_one_protocol_to_a_port() {
+    let on = |port: u16| format!("{{application: shop, listeners: [{{port: {port}}}]}}");
+    assert_eq!(balancers(&[&on(80)]), Vec::<String>::new());
+    let twice = balancers(&[&on(80), &on(81)]);
+    assert!(twice.len() == 1 && twice[0].contains("the load balancer `shop` is used twice"), "{twice:#?}");
+    let mixed = "{application: shop, listeners: [{port: 80, instancePort: 8080}, \
+                 {port: 81, instancePort: 8080, instanceProtocol: HTTPS}]}";
+    let mixed = balancers(&[mixed]);
+    assert!(
+        mixed.len() == 1 && mixed[0].contains("port 8080 of the instances has two instanceProtocols"),
+        "{mixed:#?}"
+    );
+}
