@@ -147,6 +147,9 @@ impl Api {
         for some in chunks(names, NAMES) {
             match self.some_parameters(&some).await {
                 Ok(more) => found.extend(more.into_iter().map(|(name, value)| (name, Ok(value)))),
+                Err(trouble) if trouble.class == Class::Terminal && some.len() == 1 => {
+                    found.extend(some.into_iter().map(|name| (name, Err(trouble.clone()))));
+                }
                 // One name that is none, or may not be read, fails the request for all: each is asked for alone.
                 Err(trouble) if trouble.class == Class::Terminal => {
                     for name in some {

@@ -32,6 +32,7 @@ async fn cloud(answer: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'st
         noted.lock().unwrap().push((operation.to_owned(), request.to_owned()));
         match answer(operation, request) {
             Some(failure) if failure.contains("<Errors>") => (400, failure),
+            Some(failure) if failure.contains("__type") => (400, failure),
             Some(body) if operation == "GetParameters" => (200, body),
             body => (200, format!("<{operation}Response>{}</{operation}Response>", body.unwrap_or_default())),
         }
@@ -289,6 +290,34 @@ async fn an_image_is_named_by_a_parameter_and_one_that_is_gone_is_told_with_wher
 }
 
 #[tokio::test]
+async fn a_parameter_that_may_not_be_read_is_no_trouble_of_the_others() {
+    let (ec2, _) = cloud(|operation, request| match operation {
+        "GetParameters" if request.contains("/secret") => {
+            Some(r#"{"__type":"AccessDeniedException","message":"not authorized"}"#.into())
+        }
+        "GetParameters" => Some(r#"{"Parameters":[{"Name":"/ami","Value":"ami-2"}]}"#.into()),
+        "DescribeImages" => Some(
+            "<imagesSet><item><imageId>ami-2</imageId><imageState>available</imageState>\
+             <rootDeviceName>/dev/sda1</rootDeviceName></item></imagesSet>"
+                .into(),
+        ),
+        _ => None,
+    })
+    .await;
+    let stack = |name: &str, image: &str| {
+        let mut stack = Stack { name: name.into(), ..on_ec2() };
+        stack.layers[0].image = Some(image.into());
+        stack
+    };
+    let (good, bad) = (stack("good", "resolve:ssm:/ami"), stack("bad", "resolve:ssm:/secret"));
+    let refused = ec2.look(&bad).await;
+    let Seen::Unknown(trouble) = &rest(&refused).images["resolve:ssm:/secret"] else { panic!("{refused:?}") };
+    assert!(trouble.message.contains("allow ssm:GetParameters"), "{}", trouble.message);
+    let seen = ec2.look(&good).await;
+    assert_eq!(rest(&seen).images["resolve:ssm:/ami"].known().unwrap().id, "ami-2");
+}
+
+#[tokio::test]
 async fn a_console_is_read_while_an_instance_is_not_ready_and_not_all_the_time() {
     let said = "evenkeel: bootstrap begins\nevenkeel: bootstrap FAILED at docker: no such package\n";
     let said = aws_smithy_types::base64::encode(said);
@@ -306,7 +335,6 @@ async fn a_console_is_read_while_an_instance_is_not_ready_and_not_all_the_time()
         let members = seen.instances.known().unwrap();
         let said = |of: usize| members[of].launched.as_ref().unwrap().bootstrap.clone();
         assert_eq!((said(0).as_deref(), said(1)), (Some("docker: no such package"), None));
-        tokio::time::sleep(flight::TICK).await;
     }
     assert_eq!(times(&heard, "GetConsoleOutput"), 2, "the latest, and as this type has none, the usual one");
 }
