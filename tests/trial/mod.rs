@@ -155,17 +155,6 @@ impl Trial {
         self.facts.failures.clear();
         self.join();
         self.look_at_balancers();
-        // What is declared anew exists.
-        if let (Rest::Ec2(declared), Some(seen)) = (nothing(&self.desired), self.world.seen.provided.ec2_mut())
-            && let (Seen::Known(subnets), Seen::Known(known)) = (declared.subnets, &mut seen.subnets)
-        {
-            for (id, subnet) in subnets {
-                known.entry(id).or_insert(subnet);
-            }
-            for (image, found) in declared.images {
-                seen.images.entry(image).or_insert(found);
-            }
-        }
     }
 
     /// What is declared now is looked at, and what Evenkeel made and is not declared any more is found to be left over.
