@@ -92,7 +92,7 @@ impl Desk<'_> {
             let on = format!("{}, else it is replaced (healAfter)", ailment.cure);
             return plan.hold(hostname, on, Some(due));
         }
-        let what = format!("{} since {}", ailment.what, ailment.since.strftime("%H:%M:%S"));
+        let what = format!("{} (noticed at {})", ailment.what, ailment.since.strftime("%H:%M:%S"));
         if !lineup.ailing.iter().any(|other| other.id == instance.id) {
             let doubt = doubt(lineup, instance, &ailment, self.seen).unwrap_or_default();
             return plan.condition(Kind::InstanceTrouble, hostname, format!("{what}; it is not replaced: {doubt}"));

@@ -227,7 +227,7 @@ impl Fleet {
         assert_eq!(self.in_service().len(), count, "{:#}", self.balancer());
     }
 
-    /// Its volumes: id → state, size.
+    /// Its volumes that hold data: id → state, size. Root volumes come and go with their instances.
     pub fn volumes(&self) -> BTreeMap<String, (String, u32)> {
         let request = [("Filter.1.Name", "tag:evenkeel:stack"), ("Filter.1.Value.1", self.name.as_str())];
         let answer = self.ec2("DescribeVolumes", &request);
@@ -240,6 +240,7 @@ impl Fleet {
                 let id = item.split('<').next().unwrap_or_default().to_owned();
                 (id, (text(item, "status"), text(item, "size").parse().unwrap_or_default()))
             })
+            .filter(|(_, (_, size))| *size >= 100)
             .collect()
     }
 }

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::{fleet::Fleet, manifest::Manifest};
 use crate::{
+    controller::Controller,
     fleet::{beside_others, until},
-    ground::{GROUND, run},
+    ground::GROUND,
     load::Load,
 };
 
@@ -67,21 +68,27 @@ async fn an_instance_that_is_impaired_or_whose_engine_is_silent_is_replaced_and_
         move || fleet.instances().get(hostname).is_some_and(|now| now.ec2_id != old)
     };
     until("docker2 is replaced", 120, replaced("docker2", impaired.ec2_id.clone())).await;
+    busy(&mut controller, name).await;
     controller.until_converged(name, &revision, 120).await;
-    load.end().await.assert_none_lost(500);
 
-    // Its engine is frozen, and everything else of it too.
+    // Its engine is frozen; its container goes on, and so do the requests.
     let silent = fleet.instance("docker1");
-    run("docker", &["pause", &silent.container]);
+    silent.run(&["pkill", "-STOP", "-x", "dockerd"]);
     until("docker1 is replaced", 180, replaced("docker1", silent.ec2_id.clone())).await;
+    busy(&mut controller, name).await;
     controller.until_converged(name, &revision, 120).await;
+    load.end().await.assert_none_lost(1000);
     fleet.assert_in_service(2);
 
     let stopped = fleet.instance("docker1");
     fleet.ec2("StopInstances", &[("InstanceId.1", &stopped.ec2_id)]);
-    let is = |state: &str| fleet.states()[0] == ("docker1".to_owned(), state.to_owned());
-    until("it stops", 60, || !is("running")).await;
+    busy(&mut controller, name).await;
     controller.until_converged(name, &revision, 120).await;
     assert_eq!(fleet.instance("docker1").ec2_id, stopped.ec2_id, "it was started, not replaced");
     fleet.assert_in_service(2);
+}
+
+/// Waits until the controller has noticed that something is not as declared.
+async fn busy(controller: &mut Controller, name: &str) {
+    controller.until(name, "at work", 60, |status| status.phase() != "Converged").await;
 }
