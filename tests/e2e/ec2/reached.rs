@@ -11,6 +11,8 @@ async fn an_engine_is_reached_over_ssh_and_one_that_shows_another_host_key_is_re
     let _turn = beside_others().await;
     let (name, region) = ("ec2ssh", "sa-east-1");
     let fleet = Fleet::bare(name, region, ACCOUNT);
+    // An earlier run may have left it; its private key is told only once.
+    fleet.ec2("DeleteKeyPair", &[("KeyName", "ec2ssh")]);
     let pair = fleet.ec2("CreateKeyPair", &[("KeyName", "ec2ssh"), ("KeyType", "ed25519")]);
     let key = elements(&pair, "keyMaterial").remove(0).replace("&#10;", "\n").replace("&#xA;", "\n");
     let keys = fleet.dir().join("keys");
