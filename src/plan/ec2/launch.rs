@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Desk,
-    settings::{image, root_volume, user_data},
+    settings::{bootstrap, image, root_volume},
 };
 use crate::{
     action::{Action, Launch, launch_intent},
-    bootstrap,
+    bootstrap::{self, Bootstrap},
     plan::{Intent, Plan, failure_message, lineup::Lineup},
     spec::stack::{DeletionPolicy, EbsVolume},
     status::Kind,
@@ -29,9 +29,10 @@ impl Desk<'_> {
             return;
         }
         let sent_to = self.sent(hostname).and_then(|intent| intent.place.as_deref());
-        let script = match user_data(self.desired, self.layer, hostname) {
+        let told = bootstrap(self.desired, self.layer, hostname);
+        let script = match bootstrap::user_data(&told) {
             Ok(script) => script,
-            Err(error) => return plan.condition(Kind::Refused, hostname, error),
+            Err(error) => return plan.condition(Kind::Refused, hostname, error.to_string()),
         };
         let Seen::Known(volumes) = &self.cloud.volumes else { return };
         let taken_over = self.taken_over(hostname, volumes);
@@ -42,7 +43,7 @@ impl Desk<'_> {
             .map_or(spread, |place| vec![place])
             .into_iter()
             .map(|(subnet_id, subnet)| {
-                let launch = self.told(hostname, &image, subnet_id, &subnet.zone, &script, &taken_over);
+                let launch = self.told(&told, &image, subnet_id, &subnet.zone, &script, &taken_over);
                 Action::LaunchInstance { launch: Box::new(launch) }
             })
             .collect();
@@ -183,17 +184,17 @@ impl Desk<'_> {
 
     fn told(
         &self,
-        hostname: &str,
+        told: &Bootstrap,
         image: &Image,
         subnet_id: &str,
         zone: &str,
         script: &str,
         taken_over: &BTreeMap<String, &Volume>,
     ) -> Launch {
-        let (stack, layer) = (&self.desired.stack, self.layer);
+        let (stack, layer, hostname) = (&self.desired.stack, self.layer, &told.hostname);
         let mark = |more: &[(&str, String)]| {
             let own =
-                [(tag::STACK, &stack.name), (tag::LAYER, &layer.short_name), (tag::HOSTNAME, &hostname.to_owned())];
+                [(tag::STACK, &stack.name), (tag::LAYER, &layer.short_name), (tag::HOSTNAME, hostname)];
             let own = own.into_iter().map(|(key, value)| (key.to_owned(), value.clone()));
             own.chain(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone()))).collect::<BTreeMap<_, _>>()
         };
@@ -207,7 +208,7 @@ impl Desk<'_> {
             .collect();
         Launch {
             layer: layer.short_name.clone(),
-            hostname: hostname.to_owned(),
+            hostname: hostname.clone(),
             token: self.token(hostname),
             image_id: image.id.clone(),
             instance_type: layer.instances.instance_type.clone(),
@@ -222,7 +223,7 @@ impl Desk<'_> {
             user_data: script.to_owned(),
             tags: mark(&[
                 name.clone(),
-                (tag::USER_DATA, bootstrap::fingerprint(script)),
+                (tag::USER_DATA, bootstrap::fingerprint(told)),
                 (tag::ROOT_VOLUME, root_volume(layer)),
             ]),
             volume_tags: mark(&[name]),
