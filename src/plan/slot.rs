@@ -51,8 +51,12 @@ pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
         .filter(|app| app.is_docker() && app.layer == layer.short_name)
         .flat_map(|app| app.containers.iter().map(move |container| (app, container)))
         .flat_map(|(app, container)| {
-            (0..container.replicas).map(move |index| {
-                Slot { app, container, index, name: container.replica(index), release: OnceLock::new() }
+            (0..container.replicas).map(move |index| Slot {
+                app,
+                container,
+                index,
+                name: container.replica(index),
+                release: OnceLock::new(),
             })
         })
         .collect();

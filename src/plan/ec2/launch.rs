@@ -12,7 +12,7 @@ use super::{
 use crate::{
     action::{Action, Launch, launch_intent},
     bootstrap::{self, Bootstrap},
-    plan::{Intent, Plan, failure_message, lineup::Lineup},
+    plan::{GONE_GRACE, Intent, Plan, failure_message, lineup::Lineup, subject},
     spec::stack::{DeletionPolicy, EbsVolume},
     status::Kind,
     world::{Image, Seen, Subnet, Volume, tag},
@@ -35,7 +35,7 @@ impl Desk<'_> {
             Err(error) => return plan.condition(Kind::Refused, hostname, error.to_string()),
         };
         let Seen::Known(volumes) = &self.cloud.volumes else { return };
-        let taken_over = self.taken_over(hostname, volumes);
+        let Some(taken_over) = self.taken_over(plan, hostname, volumes) else { return };
         // What may be there already is asked for where it would be; anywhere else it would be a second one.
         let asked_for = subnets.iter().find(|(id, _)| Some(*id) == sent_to).copied();
         let spread = self.spread(lineup, &subnets, &taken_over);
@@ -124,19 +124,36 @@ impl Desk<'_> {
         found
     }
 
-    /// The predecessor's volumes that the new instance takes over, by mount point.
-    fn taken_over<'v>(&self, hostname: &str, volumes: &'v [Volume]) -> BTreeMap<String, &'v Volume> {
-        let declared = self.layer.volumes.iter().filter(|volume| volume.reuse);
-        declared
-            .filter_map(|volume| {
-                let found = volumes.iter().find(|found| {
-                    found.hostname.as_deref() == Some(hostname)
-                        && found.mount_point.as_deref() == Some(volume.mount_point.as_str())
-                        && found.state == "available"
-                })?;
-                Some((volume.mount_point.clone(), found))
-            })
-            .collect()
+    /// The predecessor's volumes that the new instance takes over, by mount point; nothing while one of them is not
+    /// free yet, or was not told a moment ago: launched without it, the instance would get an empty one for good.
+    fn taken_over<'v>(
+        &self,
+        plan: &mut Plan,
+        hostname: &str,
+        volumes: &'v [Volume],
+    ) -> Option<BTreeMap<String, &'v Volume>> {
+        let mut taken_over = BTreeMap::new();
+        let mut missing = false;
+        for declared in self.layer.volumes.iter().filter(|volume| volume.reuse) {
+            let mount_point = &declared.mount_point;
+            let left = || {
+                volumes.iter().filter(|found| {
+                    found.hostname.as_deref() == Some(hostname) && found.mount_point.as_ref() == Some(mount_point)
+                })
+            };
+            if let Some(free) = left().find(|volume| volume.state == "available") {
+                taken_over.insert(mount_point.clone(), free);
+            } else if let Some(held) = left().find(|volume| volume.state == "in-use") {
+                let by = held.attached_to.as_deref().unwrap_or("its predecessor");
+                plan.hold(hostname, format!("volume {} ({mount_point}) to be free of {by}", held.id), None);
+                missing = true;
+            } else if let Some(since) = self.facts.gone_since.get(&subject::volume(hostname, mount_point)) {
+                let on = format!("its volume ({mount_point}) to be gone for certain");
+                plan.hold(hostname, on, Some(*since + GONE_GRACE));
+                missing = true;
+            }
+        }
+        Some(taken_over).filter(|_| !missing)
     }
 
     /// Where it can go, the best place first: the zone with the fewest instances of the layer.
@@ -193,8 +210,7 @@ impl Desk<'_> {
     ) -> Launch {
         let (stack, layer, hostname) = (&self.desired.stack, self.layer, &told.hostname);
         let mark = |more: &[(&str, String)]| {
-            let own =
-                [(tag::STACK, &stack.name), (tag::LAYER, &layer.short_name), (tag::HOSTNAME, hostname)];
+            let own = [(tag::STACK, &stack.name), (tag::LAYER, &layer.short_name), (tag::HOSTNAME, hostname)];
             let own = own.into_iter().map(|(key, value)| (key.to_owned(), value.clone()));
             own.chain(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone()))).collect::<BTreeMap<_, _>>()
         };
