@@ -7,10 +7,13 @@ use evenkeel::{
     plan::Plan,
     spec::Desired,
     status::Kind,
-    world::{State, Target},
+    world::{Instance, State, Target},
 };
 
 use crate::real::{Ms, Real, is_live, is_well, serves};
+
+/// So long a read from the past can go on to tell what is no more.
+pub const PAST: Ms = 35_000;
 
 #[derive(Clone, Default)]
 pub struct Watch {
@@ -19,9 +22,16 @@ pub struct Watch {
     /// Since when an instance drains.
     draining: BTreeMap<String, Ms>,
     /// Instances whose drain was recorded to have taken too long, in this pass.
-    pub timed_out: BTreeSet<String>,
+    timed_out: BTreeSet<String>,
     /// From now on every balancer keeps its minimum.
     pub settled: bool,
+    /// The instances that were ever ours, by their EC2 id.
+    known: BTreeSet<String>,
+}
+
+/// The instances that count: on EC2 one that is on its way out does not.
+pub fn live(real: &Real) -> Vec<&Instance> {
+    if real.on_ec2() { real.alive().collect() } else { real.instances().iter().collect() }
 }
 
 impl Watch {
@@ -52,18 +62,22 @@ impl Watch {
             Action::Deregister { balancer, ec2_id, hostname, .. } => {
                 self.deregister(real, desired, action, balancer, ec2_id, hostname);
             }
+            Action::TerminateInstance { id, .. } => self.terminate(real, desired, action, id),
+            Action::LaunchInstance { launch } => self.launch(real, desired, action, launch),
             _ => {}
         }
     }
 
     fn deregister(&mut self, real: &mut Real, desired: &Desired, action: &Action, name: &str, id: &str, host: &str) {
+        if real.on_ec2() && real.by_id(id).is_none() && !self.known.contains(id) {
+            return real.violate(format!("{action}: {id} is not ours"));
+        }
         let Some(rollout) = desired.apps.first().map(|app| app.rollout.clone()) else { return };
         if real.target(name, id) != Some(&Target::InService) || !real.serves_well(host) {
             return;
         }
-        let others: Vec<String> = real
-            .instances()
-            .iter()
+        let others: Vec<String> = live(real)
+            .into_iter()
             .filter(|i| i.hostname != host)
             .filter(|i| {
                 let served = i.ec2_id.as_ref().is_some_and(|id| real.target(name, id) == Some(&Target::InService));
@@ -77,7 +91,9 @@ impl Watch {
         }
         self.out.insert(host.to_owned());
         let out: Vec<&String> = self.out.iter().filter(|host| !real.excused.contains(*host)).collect();
-        if out.len() > rollout.max_unavailable as usize {
+        // Of those that are one too many, none is missed.
+        let surplus = live(real).len().saturating_sub(desired.stack.layers[0].instances.count as usize);
+        if out.len() > rollout.max_unavailable as usize + surplus {
             real.violate(format!("{action}: {out:?} are out"));
         }
     }
@@ -121,31 +137,38 @@ impl Watch {
                 }
                 return;
             }
-            let Some(ec2_id) = real.instances().iter().find(|i| i.hostname == hostname).and_then(|i| i.ec2_id.clone())
-            else {
-                return;
-            };
-            let allowed = desired.apps[0].rollout.drain_timeout.as_millis() as u64;
-            let overdue = self.draining.get(hostname).is_some_and(|since| real.now >= since + allowed)
-                && self.timed_out.contains(hostname);
-            let knows: Vec<String> = real
-                .balancers()
-                .filter_map(|(b, balancer)| Some((b, balancer.targets.get(&ec2_id)?)))
-                .filter(|(_, target)| **target != Target::Draining || !overdue)
-                .filter(|(_, target)| !matches!(target, Target::OutOfService(_)) || real.serves_well(hostname))
-                .map(|(b, target)| format!("{b}: {target:?}"))
-                .collect();
-            // What does not serve as a whole is no loss: its parts may be mended.
-            if !knows.is_empty() && !real.excused.contains(hostname) {
-                real.violate(format!("{action}, but {}", knows.join(", ")));
-            }
+            let Some(ec2_id) = real.instance(hostname).and_then(|i| i.ec2_id.clone()) else { return };
+            self.must_be_out(real, desired, action, hostname, &ec2_id);
+        }
+    }
+
+    /// No balancer sends it requests, and what it had in flight is over or was given up for the record.
+    pub fn must_be_out(&self, real: &mut Real, desired: &Desired, action: &Action, hostname: &str, ec2_id: &str) {
+        let rollout = desired.apps.first().map(|app| app.rollout.clone()).unwrap_or_default();
+        let allowed = rollout.drain_timeout.as_millis() as u64;
+        let overdue = self.draining.get(hostname).is_some_and(|since| real.now >= since + allowed)
+            && self.timed_out.contains(hostname);
+        let knows: Vec<String> = real
+            .balancers()
+            .filter_map(|(b, balancer)| Some((b, balancer.targets.get(ec2_id)?)))
+            .filter(|(_, target)| **target != Target::Draining || !overdue)
+            .filter(|(_, target)| !matches!(target, Target::OutOfService(_)) || real.serves_well(hostname))
+            .map(|(b, target)| format!("{b}: {target:?}"))
+            .collect();
+        // What does not serve as a whole is no loss: its parts may be mended.
+        if !knows.is_empty() && !real.excused.contains(hostname) {
+            real.violate(format!("{action}, but {}", knows.join(", ")));
         }
     }
 
     /// Judges what is, after time has gone on.
     pub fn after(&mut self, real: &mut Real, desired: &Desired) {
         let hosts: Vec<(String, Option<String>)> =
-            real.instances().iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
+            live(real).into_iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
+        if real.on_ec2() {
+            self.known.extend(hosts.iter().filter_map(|(_, id)| id.clone()));
+            self.out.retain(|host| hosts.iter().any(|(name, _)| name == host));
+        }
         let mut names = BTreeSet::new();
         for (hostname, ec2_id) in &hosts {
             if !names.insert(hostname) {
@@ -175,7 +198,9 @@ impl Watch {
                     real.excused.contains(hostname)
                         || id.as_ref().is_some_and(|id| b.targets.get(id) == Some(&Target::InService))
                 });
-                let counted = counted.count();
+                // What was taken away by hand may be gone from the list, and not be back yet.
+                let away = real.excused.iter().filter(|name| !hosts.iter().any(|(hostname, _)| hostname == *name));
+                let counted = counted.count() + away.count();
                 (counted < least).then(|| format!("{name} has {counted} in service, {least} are promised"))
             })
             .collect();
