@@ -314,7 +314,10 @@ impl Sim {
                 part => blind(&mut seen.provided.rest, part, &trouble()),
             }
         }
-        if let Some(what) = self.haze.flicker.take() {
+        // A controller that has just begun has seen nothing that it could hold against one read; OpsWorks, which takes
+        // no token, would then make a second one.
+        let may_miss = self.real.on_ec2() || self.last_cloud.is_some();
+        if let Some(what) = self.haze.flicker.take().filter(|_| may_miss) {
             if let Some(instances) = seen.provided.instances.known_mut() {
                 instances.retain(|i| i.hostname != what);
             }

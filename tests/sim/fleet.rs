@@ -30,7 +30,7 @@ impl Watch {
         // One of those that are launched otherwise than declared leaves once another one serves in its stead.
         let count = desired.stack.layers[0].instances.count as usize;
         let refreshes = surplus && real.alive().count() == count + 1 && is_outdated(real, desired, &instance);
-        if refreshes && real.clear_sight && !real.excused.contains(&hostname) {
+        if refreshes && real.clear_sight && !real.excused.contains_key(&hostname) {
             let serving = live(real).into_iter().filter(|other| other.id != id && stands_in(real, other)).count();
             if serving < count {
                 real.violate(format!("{action}, while {serving} others serve and {count} are declared"));
@@ -91,7 +91,7 @@ fn is_ill(real: &Real, desired: &Desired, instance: &Instance) -> bool {
 /// It serves, or would but for somebody's hand.
 fn stands_in(real: &Real, instance: &Instance) -> bool {
     let is_in = real.balancers().all(|(_, b)| b.targets.get(&instance.id) == Some(&Target::InService));
-    real.excused.contains(&instance.hostname) || (is_in && real.serves_well(&instance.hostname))
+    real.excused.contains_key(&instance.hostname) || (is_in && real.serves_well(&instance.hostname))
 }
 
 /// What must be so in the end.

@@ -2,7 +2,8 @@
 //! time. The promises of safety are checked after every step, those of liveness once the faults stop.
 //!
 //! A run follows from its seed alone: `SIM_SEED=n cargo test --test sim random_seeds` plays one again, with its whole
-//! trace; `SIM_SCENE=NAME` plays it in another scene than its own. `SIM_SEEDS=n` sets how many are played.
+//! trace; `SIM_SCENE=NAME` plays it in another scene than its own. `SIM_SEEDS=n` sets how many are played, from
+//! `SIM_FIRST` on; `SIM_DEFECT=NAME` looks for one defect alone.
 
 mod cloud;
 mod defect;
@@ -257,7 +258,8 @@ fn random_seeds() {
 fn every_defect_is_found() {
     let most = number("SIM_MOST").unwrap_or(2_000);
     let mut missed = Vec::new();
-    for defect in Defect::ALL {
+    let named = std::env::var("SIM_DEFECT").ok();
+    for defect in Defect::ALL.into_iter().filter(|it| named.as_ref().is_none_or(|name| format!("{it:?}") == *name)) {
         let mut seeds = (1..=most).map(|seed| (Scene::of(seed), seed)).filter(|(scene, _)| defect.shows_in(*scene));
         match seeds.find_map(|(scene, seed)| run(scene, seed, Some(defect)).err().map(|(why, _)| why)) {
             Some(why) => println!("{defect:?}: {why}"),
@@ -324,6 +326,7 @@ fn ended(sim: &Sim) -> Vec<String> {
             all.push(format!("{} {name} {}", instance.hostname, target == Some(&Target::InService)));
         }
     }
+    all.sort();
     all
 }
 

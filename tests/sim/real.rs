@@ -1,7 +1,7 @@
 //! What is really there: the provider, balancers with requests in flight, engines; and how time changes it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     cloud::{Cloud, is_alive},
     dice::Dice,
     trial,
+    watch::PAST,
 };
 
 /// Milliseconds of virtual time.
@@ -72,8 +73,8 @@ pub struct Real {
     pub flights: Vec<Flight>,
     /// Engines that do not answer until then.
     pub hung: BTreeMap<String, Ms>,
-    /// Instances on which something was broken on purpose, until they serve again.
-    pub excused: BTreeSet<String>,
+    /// Instances on which something was broken on purpose, and when last, until they serve again.
+    pub excused: BTreeMap<String, Ms>,
     past: VecDeque<(Ms, Provided, BTreeMap<String, Seen<Balancer>>)>,
     /// Effective creates and deletes of AWS things.
     pub made: BTreeMap<String, u32>,
@@ -127,7 +128,7 @@ impl Real {
             cloud: Cloud::default(),
             flights: Vec::new(),
             hung: BTreeMap::new(),
-            excused: BTreeSet::new(),
+            excused: BTreeMap::new(),
             past: VecDeque::new(),
             made: BTreeMap::new(),
             lost: 0,
@@ -494,7 +495,7 @@ impl Real {
 
     fn lose(&mut self, hostname: &str, what: &str) {
         self.lost += 1;
-        if !self.excused.contains(hostname) {
+        if !self.excused.contains_key(hostname) {
             let told: Vec<String> = self
                 .engine(hostname)
                 .map(|e| e.containers.iter().map(|(n, c)| format!("{n}={:?}/{:?}", c.state, c.health)).collect())
@@ -505,13 +506,18 @@ impl Real {
 
     /// An injected fault concerns this instance: what it loses is the fault's, until it serves again.
     pub fn excuse(&mut self, hostname: &str) {
-        self.excused.insert(hostname.to_owned());
+        self.excused.insert(hostname.to_owned(), self.now);
+    }
+
+    /// What was broken on it may not have been seen yet.
+    pub fn broke_lately(&self, hostname: &str) -> bool {
+        self.excused.get(hostname).is_some_and(|at| at + PAST > self.now)
     }
 
     fn well_again(&mut self) {
         let back: Vec<String> = self
             .excused
-            .iter()
+            .keys()
             .filter(|hostname| self.is_whole(hostname, false) && self.is_in(hostname))
             .cloned()
             .collect();

@@ -56,7 +56,7 @@ impl Watch {
         }
         match action {
             Action::Engine { node, what } => self.engine(real, desired, action, &node.hostname, what),
-            Action::Register { hostname, .. } if !real.serves_well(hostname) && !real.excused.contains(hostname) => {
+            Action::Register { hostname, .. } if !real.serves_well(hostname) && !real.excused.contains_key(hostname) => {
                 real.violate(format!("{action}, which does not serve"));
             }
             Action::Deregister { balancer, ec2_id, hostname, .. } => {
@@ -81,7 +81,7 @@ impl Watch {
             .filter(|i| i.hostname != host)
             .filter(|i| {
                 let served = i.ec2_id.as_ref().is_some_and(|id| real.target(name, id) == Some(&Target::InService));
-                (served && real.serves_well(&i.hostname)) || real.excused.contains(&i.hostname)
+                (served && real.serves_well(&i.hostname)) || real.broke_lately(&i.hostname)
             })
             .map(|i| i.hostname.clone())
             .collect();
@@ -90,7 +90,7 @@ impl Watch {
             real.violate(format!("{action} leaves {} in service", others.len()));
         }
         self.out.insert(host.to_owned());
-        let out: Vec<&String> = self.out.iter().filter(|host| !real.excused.contains(*host)).collect();
+        let out: Vec<&String> = self.out.iter().filter(|host| !real.excused.contains_key(*host)).collect();
         // Of those that are one too many, none is missed.
         let surplus = live(real).len().saturating_sub(desired.stack.layers[0].instances.count as usize);
         if out.len() > rollout.max_unavailable as usize + surplus {
@@ -120,7 +120,7 @@ impl Watch {
                 let declared = desired.apps.iter().flat_map(|app| &app.containers);
                 let is_slot = declared.clone().any(|c| (0..c.replicas).any(|index| c.replica(index) == place));
                 let well = engine.containers.get(place).is_some_and(is_well);
-                let excused = real.excused.contains(hostname) || container.state == State::Dead;
+                let excused = real.excused.contains_key(hostname) || container.state == State::Dead;
                 if is_slot && !well && !excused {
                     return real.violate(format!("{action}: {place} is not well, and could not go back"));
                 }
@@ -131,7 +131,7 @@ impl Watch {
                 let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
                 let sibling = |other: &&String| *other != &name && other.starts_with(kind) && !other.contains('.');
                 let well = engine.containers.iter().filter(|(n, _)| sibling(n)).any(|(_, c)| is_well(c));
-                if !well && !real.excused.contains(hostname) && real.instances().iter().any(|i| real.is_in(&i.hostname))
+                if !well && !real.excused.contains_key(hostname) && real.instances().iter().any(|i| real.is_in(&i.hostname))
                 {
                     real.violate(format!("{action}: no other replica is well"));
                 }
@@ -156,7 +156,7 @@ impl Watch {
             .map(|(b, target)| format!("{b}: {target:?}"))
             .collect();
         // What does not serve as a whole is no loss: its parts may be mended.
-        if !knows.is_empty() && !real.excused.contains(hostname) {
+        if !knows.is_empty() && !real.excused.contains_key(hostname) {
             real.violate(format!("{action}, but {}", knows.join(", ")));
         }
     }
@@ -195,11 +195,11 @@ impl Watch {
             .balancers()
             .filter_map(|(name, b)| {
                 let counted = hosts.iter().filter(|(hostname, id)| {
-                    real.excused.contains(hostname)
+                    real.excused.contains_key(hostname)
                         || id.as_ref().is_some_and(|id| b.targets.get(id) == Some(&Target::InService))
                 });
                 // What was taken away by hand may be gone from the list, and not be back yet.
-                let away = real.excused.iter().filter(|name| !hosts.iter().any(|(hostname, _)| hostname == *name));
+                let away = real.excused.keys().filter(|name| !hosts.iter().any(|(hostname, _)| hostname == *name));
                 let counted = counted.count() + away.count();
                 (counted < least).then(|| format!("{name} has {counted} in service, {least} are promised"))
             })
