@@ -9,7 +9,7 @@
 //! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
 //! · `container HOST/NAME STATE` · `foreign HOST/NAME` · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
 //! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` (reads miss it), `lost ACTION` (it is done, and its answer
-//! never comes), `impaired HOST`, `bootstrap HOST SAID`, `detached HOST DEVICE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
+//! never comes), `impaired HOST`, `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
 //! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
 
@@ -229,6 +229,13 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         }
         "gone" => {
             trial.ec2().subnets.known_mut().expect("subnets").remove(rest);
+        }
+        "volume" => {
+            for volume in trial.ec2().volumes.known_mut().expect("volumes") {
+                if volume.hostname.as_deref() == Some(words[0]) {
+                    volume.state = words[1].into();
+                }
+            }
         }
         "free" => {
             let subnets = trial.ec2().subnets.known_mut().expect("subnets");

@@ -10,7 +10,7 @@
 
 mod verdict;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::LazyLock};
 
 use sha2::{Digest as _, Sha256};
 use shell_words::quote;
@@ -106,7 +106,7 @@ pub struct TooLarge {
 /// The values make it longer than EC2 takes.
 pub fn user_data(bootstrap: &Bootstrap) -> Result<String, TooLarge> {
     let mut script = String::new();
-    fill(&mut script, TEMPLATE, bootstrap);
+    fill(&mut script, TEMPLATE, &values(bootstrap), bootstrap.transport.part());
     if script.len() > LIMIT {
         return Err(TooLarge { hostname: bootstrap.hostname.clone(), bytes: script.len() });
     }
@@ -114,8 +114,21 @@ pub fn user_data(bootstrap: &Bootstrap) -> Result<String, TooLarge> {
 }
 
 /// Tells one script from another, in 16 characters, for a tag: an instance with another one needs to be replaced.
-pub fn fingerprint(script: &str) -> String {
-    Sha256::digest(script).iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+///
+/// The script is made of what is the same for all and of the values, so it need not be put together for this: that is
+/// asked of every instance whenever its stack is looked at.
+pub fn fingerprint(bootstrap: &Bootstrap) -> String {
+    static SAME_FOR_ALL: LazyLock<[Sha256; 2]> = LazyLock::new(|| {
+        [TLS, SSH].map(|transport| {
+            let mut script = String::new();
+            fill(&mut script, TEMPLATE, "", transport);
+            Sha256::new_with_prefix(script)
+        })
+    });
+    let [tls, ssh] = &*SAME_FOR_ALL;
+    let begun = if let Transport::Ssh = bootstrap.transport { ssh } else { tls };
+    let hash = begun.clone().chain_update(values(bootstrap)).finalize();
+    hash.iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// The device name of the `index`th volume: those that AWS recommends for EBS volumes, `/dev/sdf` to `/dev/sdp`
@@ -124,18 +137,23 @@ pub fn device(index: usize) -> Option<String> {
     ('f'..='p').nth(index).map(|letter| format!("/dev/sd{letter}"))
 }
 
+impl Transport {
+    /// Its part of the template.
+    fn part(&self) -> &'static str {
+        if let Transport::Ssh = self { SSH } else { TLS }
+    }
+}
+
 /// The template with its parts and values, without its comments: those are for who reads them here, they would take a
 /// seventh of the room, and a better one must not replace a fleet.
-fn fill(script: &mut String, template: &str, bootstrap: &Bootstrap) {
+fn fill(script: &mut String, template: &str, values: &str, transport: &str) {
     for line in template.lines() {
         match line.strip_prefix("#@ ") {
-            Some("values") => script.push_str(&values(bootstrap)),
-            Some("transport") => {
-                fill(script, if let Transport::Ssh = bootstrap.transport { SSH } else { TLS }, bootstrap)
-            }
+            Some("values") => script.push_str(values),
+            Some("transport") => fill(script, transport, values, transport),
             Some(name) => {
                 let part = PARTS.iter().find(|(part, _)| *part == name).map(|(_, text)| *text);
-                fill(script, part.unwrap_or_default(), bootstrap);
+                fill(script, part.unwrap_or_default(), values, transport);
             }
             None if line.trim_start().starts_with('#') && !line.starts_with("#!") => {}
             None => {

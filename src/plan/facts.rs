@@ -9,7 +9,7 @@ use super::{fleet, intent::Intent, subject};
 use crate::{
     action::Lane,
     spec::Desired,
-    world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble},
+    world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble, Volume},
 };
 
 /// See the module.
@@ -134,7 +134,10 @@ impl Facts {
         let apps = apps.map(|all| all.iter().map(|app| subject::app(&app.settings.short_name)).collect());
         let instances = seen.provided.instances.known();
         let instances = instances.map(|all| all.iter().map(|instance| instance.hostname.clone()).collect());
-        let parts: [Option<BTreeSet<String>>; 4] = [stack, layers, apps, instances];
+        let volumes = seen.provided.ec2().and_then(|cloud| cloud.volumes.known());
+        let named = |volume: &Volume| Some(subject::volume(volume.hostname.as_ref()?, volume.mount_point.as_ref()?));
+        let volumes = volumes.map(|all| all.iter().filter_map(named).collect());
+        let parts: [Option<BTreeSet<String>>; 5] = [stack, layers, apps, instances, volumes];
         let told = |what: &str| parts[subject::part(what)].is_some();
         let there: BTreeSet<String> = parts.iter().flatten().flatten().cloned().collect();
         for missing in self.present.difference(&there).filter(|what| told(what)) {

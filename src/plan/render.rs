@@ -99,9 +99,11 @@ pub fn render(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, serves: bool
 /// The hash of what is declared of a container, the same for every replica of it on every instance: what fails as
 /// one replica has failed as a release.
 pub fn release(desired: &Desired, slot: &Slot<'_>) -> String {
-    let any =
-        Slot { app: slot.app, container: slot.container, index: 0, name: format!("{}\u{0}", slot.container.name) };
-    hash(&fill(desired, &any, ANYWHERE))
+    let compute = || {
+        let name = format!("{}\u{0}", slot.container.name);
+        hash(&fill(desired, &Slot { index: 0, name, ..slot.clone() }, ANYWHERE))
+    };
+    slot.release.get_or_init(compute).clone()
 }
 
 impl Rendered {

@@ -1,6 +1,6 @@
 //! A slot: the place of one replica of one container on every instance of a layer.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use crate::spec::{App, Container, Desired, Layer};
 
@@ -15,6 +15,8 @@ pub struct Slot<'a> {
     pub index: u32,
     /// Its name on the engine, `app0`.
     pub name: String,
+    /// Its release, which is the same on every instance, once it was asked for.
+    pub(super) release: OnceLock<String>,
 }
 
 impl Slot<'_> {
@@ -49,7 +51,13 @@ pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
         .filter(|app| app.is_docker() && app.layer == layer.short_name)
         .flat_map(|app| app.containers.iter().map(move |container| (app, container)))
         .flat_map(|(app, container)| {
-            (0..container.replicas).map(move |index| Slot { app, container, index, name: container.replica(index) })
+            (0..container.replicas).map(move |index| Slot {
+                app,
+                container,
+                index,
+                name: container.replica(index),
+                release: OnceLock::new(),
+            })
         })
         .collect();
     let mut ordered = Vec::with_capacity(left.len());

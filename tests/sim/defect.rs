@@ -7,10 +7,15 @@ use evenkeel::{
     plan::{Facts, Plan, fleet},
     spec::Desired,
     status::Kind,
-    world::{Health, Observed, Seen, State, Target},
+    world::{Engine, Health, Observed, Rest, Seen, State, Target},
 };
 
-use crate::{driver::Sim, real::is_live};
+use crate::{
+    driver::Sim,
+    fleet::{is_outdated, is_surplus},
+    real::is_live,
+    scene::Scene,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
@@ -42,10 +47,22 @@ pub enum Defect {
     EmptyDeletes,
     /// A drain that took too long is not recorded.
     TimeoutUnrecorded,
+    /// Every launch is sent with a new token.
+    NewTokenEachTry,
+    /// That no engine answers is no reason to doubt that one is lost.
+    HealWithoutDoubt,
+    /// An instance that leaves is terminated without being drained.
+    TerminateWithoutDrain,
+    /// An instance that is to be replaced leaves before the new one serves.
+    OldLeavesFirst,
+    /// A new instance does not take over its predecessor's volumes.
+    VolumesForgotten,
+    /// A token whose instance has ended is sent again and again.
+    SpentTokenKept,
 }
 
 impl Defect {
-    pub const ALL: [Defect; 14] = [
+    pub const ALL: [Defect; 20] = [
         Defect::DrainSkipped,
         Defect::RegisterBeforeHealthy,
         Defect::DrainingCountsAsOut,
@@ -60,7 +77,27 @@ impl Defect {
         Defect::ForeignIsOurs,
         Defect::EmptyDeletes,
         Defect::TimeoutUnrecorded,
+        Defect::NewTokenEachTry,
+        Defect::HealWithoutDoubt,
+        Defect::TerminateWithoutDrain,
+        Defect::OldLeavesFirst,
+        Defect::VolumesForgotten,
+        Defect::SpentTokenKept,
     ];
+
+    /// The scenes in which it can show.
+    pub fn shows_in(self, scene: Scene) -> bool {
+        match self {
+            Defect::NewTokenEachTry
+            | Defect::HealWithoutDoubt
+            | Defect::TerminateWithoutDrain
+            | Defect::OldLeavesFirst
+            | Defect::VolumesForgotten
+            | Defect::SpentTokenKept => scene.on_ec2(),
+            Defect::EmptyDeletes | Defect::IntentsForgotten => !scene.on_ec2(),
+            _ => true,
+        }
+    }
 
     /// Changes what the planner is given.
     pub fn input(self, sim: &Sim, desired: &mut Desired, seen: &mut Observed) {
@@ -97,18 +134,26 @@ impl Defect {
                 if stale || seen.provided.instances.known().is_none() {
                     seen.provided.instances = Seen::Known(Vec::new());
                 }
-                let cloud = seen.provided.opsworks_mut().expect("OpsWorks");
-                if stale {
-                    cloud.apps = Seen::Known(Vec::new());
-                }
-                if cloud.stack.known().is_none() {
-                    cloud.stack = Seen::Known(None);
-                }
-                if cloud.layers.known().is_none() {
-                    cloud.layers = Seen::Known(Vec::new());
-                }
-                if cloud.apps.known().is_none() {
-                    cloud.apps = Seen::Known(Vec::new());
+                match &mut seen.provided.rest {
+                    Rest::OpsWorks(cloud) => {
+                        if stale {
+                            cloud.apps = Seen::Known(Vec::new());
+                        }
+                        if cloud.stack.known().is_none() {
+                            cloud.stack = Seen::Known(None);
+                        }
+                        if cloud.layers.known().is_none() {
+                            cloud.layers = Seen::Known(Vec::new());
+                        }
+                        if cloud.apps.known().is_none() {
+                            cloud.apps = Seen::Known(Vec::new());
+                        }
+                    }
+                    Rest::Ec2(cloud) => {
+                        if stale || cloud.volumes.known().is_none() {
+                            cloud.volumes = Seen::Known(Vec::new());
+                        }
+                    }
                 }
             }
             Defect::BudgetIgnored => {
@@ -125,6 +170,26 @@ impl Defect {
                     }
                 }
             }
+            Defect::HealWithoutDoubt => {
+                seen.engines.insert("(another)".into(), Seen::Known(Engine::default()));
+            }
+            Defect::OldLeavesFirst => {
+                let up = sim.real.alive().filter(|i| i.status == "running" && !is_outdated(&sim.real, &sim.desired, i));
+                let up: Vec<String> = up.map(|instance| instance.id.clone()).collect();
+                for balancer in seen.balancers.values_mut().filter_map(Seen::known_mut) {
+                    balancer.targets.extend(up.iter().map(|id| (id.clone(), Target::InService)));
+                }
+            }
+            Defect::VolumesForgotten => {
+                for volume in desired.stack.layers.iter_mut().flat_map(|layer| &mut layer.volumes) {
+                    volume.reuse = false;
+                }
+            }
+            Defect::SpentTokenKept => {
+                if let Some(cloud) = seen.provided.ec2_mut() {
+                    cloud.spent_tokens.clear();
+                }
+            }
             _ => {}
         }
     }
@@ -133,6 +198,9 @@ impl Defect {
         if matches!(self, Defect::GoneAtOnce | Defect::AbsenceFromFailedRead) {
             facts.gone_since.clear();
             facts.present.clear();
+        }
+        if self == Defect::NewTokenEachTry {
+            facts.intents.retain(|_, sent| sent.token.is_none());
         }
     }
 
@@ -168,20 +236,31 @@ impl Defect {
                     let Action::Deregister { hostname, .. } = action else { continue };
                     let Some(node) = nodes.iter().find(|node| node.hostname == *hostname) else { continue };
                     let Some(engine) = seen.engines.get(hostname.as_str()).and_then(Seen::known) else { continue };
-                    let Some(app) = engine.containers.get("app0").filter(|c| is_live(c)) else { continue };
+                    let found = ["app0", "web0"].iter().find_map(|name| engine.containers.get_key_value(*name));
+                    let Some((name, app)) = found.filter(|(_, c)| is_live(c)) else { continue };
                     let stop = sim.desired.apps[0].containers[0].stop.clone();
                     let what = EngineAction::Stop {
                         id: app.id.clone(),
-                        name: "app0".into(),
+                        name: name.clone(),
                         stop: evenkeel::action::StopHow { signal: stop.signal, timeout: stop.timeout },
                         guard: None,
                     };
                     *action = Action::Engine { node: node.clone(), what };
                 }
             }
+            Defect::TerminateWithoutDrain => {
+                for action in &mut plan.actions {
+                    let Action::Deregister { hostname, ec2_id, .. } = action else { continue };
+                    let Some(instance) = sim.real.by_id(ec2_id) else { continue };
+                    let outdated = is_outdated(&sim.real, &sim.desired, instance);
+                    if outdated && is_surplus(&sim.real, &sim.desired) {
+                        *action = Action::TerminateInstance { id: ec2_id.clone(), hostname: hostname.clone() };
+                    }
+                }
+            }
             Defect::TimeoutUnrecorded => plan.conditions.retain(|condition| condition.kind != Kind::DrainTimedOut),
             Defect::EmptyDeletes if sim.desired.apps.is_empty() => {
-                for app in seen.provided.opsworks().expect("OpsWorks").apps.known().into_iter().flatten() {
+                for app in seen.provided.opsworks().expect("on OpsWorks").apps.known().into_iter().flatten() {
                     let (id, name) = (app.id.clone(), app.settings.name.clone());
                     plan.actions.push(Action::DeleteApp { id, name });
                 }

@@ -9,7 +9,7 @@ use evenkeel::{
     action::{Action, EngineAction, Lane},
     plan::{Facts, Failure, Intent, Plan, plan},
     spec::Desired,
-    world::{Class, Observed, OpsWorks, Provided, Seen, Trouble},
+    world::{Class, Observed, Provided, Rest, Seen, Trouble},
 };
 
 use crate::{
@@ -20,8 +20,40 @@ use crate::{
     watch::Watch,
 };
 
-fn opsworks(seen: &mut Observed) -> &mut OpsWorks {
-    seen.provided.opsworks_mut().expect("OpsWorks")
+/// A part of what the provider tells gives no answer.
+fn blind(rest: &mut Rest, part: &str, trouble: &Trouble) {
+    match rest {
+        Rest::OpsWorks(cloud) => match part {
+            "stack" => cloud.stack = Seen::Unknown(trouble.clone()),
+            "layers" => cloud.layers = Seen::Unknown(trouble.clone()),
+            "apps" => cloud.apps = Seen::Unknown(trouble.clone()),
+            _ => cloud.attached = Seen::Unknown(trouble.clone()),
+        },
+        Rest::Ec2(cloud) => match part {
+            "volumes" => cloud.volumes = Seen::Unknown(trouble.clone()),
+            "subnets" => cloud.subnets = Seen::Unknown(trouble.clone()),
+            _ => cloud.images.values_mut().for_each(|image| *image = Seen::Unknown(trouble.clone())),
+        },
+    }
+}
+
+/// One thing is not told.
+fn miss(rest: &mut Rest, what: &str) {
+    match rest {
+        Rest::OpsWorks(cloud) => match what {
+            "layer" => cloud.layers.known_mut().into_iter().for_each(Vec::clear),
+            "app" => cloud.apps.known_mut().into_iter().for_each(Vec::clear),
+            "stack" => {
+                if let Some(stack) = cloud.stack.known_mut() {
+                    *stack = None;
+                }
+            }
+            _ => {}
+        },
+        Rest::Ec2(cloud) => {
+            cloud.volumes.known_mut().into_iter().for_each(|all| all.retain(|volume| volume.id != what));
+        }
+    }
 }
 
 /// How an action that was begun will end.
@@ -48,9 +80,12 @@ struct Running {
 #[derive(Clone, Default)]
 pub struct Haze {
     pub cloud_lag: Ms,
+    /// On EC2, of the volumes, which are another call.
+    pub volume_lag: Ms,
     pub balancer_lag: Ms,
     pub until: Ms,
-    /// Parts that give no answer: `cloud`, `layers`, `instances`, `apps`, `balancers`.
+    /// Parts that give no answer: `stack`, `layers`, `instances`, `apps`, `attached`, `balancers`; on EC2 `instances`,
+    /// `volumes`, `subnets`, `images`, `balancers`.
     pub blind: BTreeSet<String>,
     /// What gives no answer refuses one: access denied.
     pub refused: bool,
@@ -79,7 +114,10 @@ pub struct Sim {
     pub steps: u64,
     /// One in so many actions does not end well; 0: all do.
     pub trouble: u64,
+    /// Until then every second action that AWS is asked for does not.
+    pub storm_until: Ms,
     pub down_until: Ms,
+    pub began_with_nothing: bool,
     last_cloud: Option<Provided>,
     revision: u32,
     pub poll: Ms,
@@ -88,7 +126,7 @@ pub struct Sim {
 impl Sim {
     pub fn new(text: &str, seed: u64) -> Sim {
         let desired = trial::decode("r1", text);
-        let mut real = Real::new(&desired);
+        let mut real = Real::new(text);
         real.any_replica =
             desired.apps.iter().any(|a| a.rollout.min_in_service >= desired.stack.layers[0].instances.count);
         real.remember();
@@ -109,7 +147,9 @@ impl Sim {
             begun: 0,
             steps: 0,
             trouble: 0,
+            storm_until: 0,
             down_until: 0,
+            began_with_nothing: true,
             last_cloud: None,
             revision: 1,
             poll: 2_000,
@@ -192,7 +232,9 @@ impl Sim {
             let mut running = self.running.remove(&lane).expect("a lane");
             if running.result.is_none() && running.effect_at <= now {
                 let hung = match &running.action {
-                    Action::Engine { node, .. } => self.real.hung.contains_key(&node.hostname),
+                    Action::Engine { node, .. } => {
+                        self.real.hung.contains_key(&node.hostname) || self.real.cloud.dark > now
+                    }
                     _ => false,
                 };
                 let effective = matches!(running.ending, Ending::Well | Ending::AnswerLost);
@@ -235,6 +277,7 @@ impl Sim {
             Err(trouble) => {
                 self.say(format!("  {:?}: {key}: {}", trouble.class, trouble.message));
                 if let Some(intent) = action.intent()
+                    && self.defect != Some(Defect::SpentTokenKept)
                     && self.intents.get(&intent).is_some_and(|sent| !sent.outlives(trouble.class))
                 {
                     self.intents.remove(&intent);
@@ -255,39 +298,33 @@ impl Sim {
     fn look(&mut self) -> Observed {
         if self.real.now >= self.haze.until {
             self.haze.cloud_lag = 0;
+            self.haze.volume_lag = 0;
             self.haze.balancer_lag = 0;
             self.haze.blind.clear();
         }
-        let mut seen = self.real.look(&self.desired, self.haze.cloud_lag, self.haze.balancer_lag);
+        let (cloud, volumes, balancers) = (self.haze.cloud_lag, self.haze.volume_lag, self.haze.balancer_lag);
+        self.real.clear_sight = (cloud, volumes, balancers) == (0, 0, 0) && self.haze.flicker.is_none();
+        let mut seen = self.real.look(&self.desired, cloud, volumes, balancers);
         let class = if self.haze.refused { Class::Terminal } else { Class::Transient };
         let trouble = || refuse(class, "no answer");
         for part in &self.haze.blind {
             match part.as_str() {
-                "stack" => opsworks(&mut seen).stack = Seen::Unknown(trouble()),
-                "layers" => opsworks(&mut seen).layers = Seen::Unknown(trouble()),
                 "instances" => seen.provided.instances = Seen::Unknown(trouble()),
-                "apps" => opsworks(&mut seen).apps = Seen::Unknown(trouble()),
-                "attached" => opsworks(&mut seen).attached = Seen::Unknown(trouble()),
-                _ => seen.balancers.values_mut().for_each(|b| *b = Seen::Unknown(trouble())),
+                "balancers" => seen.balancers.values_mut().for_each(|b| *b = Seen::Unknown(trouble())),
+                part => blind(&mut seen.provided.rest, part, &trouble()),
             }
         }
-        if let Some(what) = self.haze.flicker.take() {
+        // A controller that has just begun has seen nothing that it could hold against one read; OpsWorks, which takes
+        // no token, would then make a second one.
+        let may_miss = self.real.on_ec2() || self.last_cloud.is_some();
+        if let Some(what) = self.haze.flicker.take().filter(|_| may_miss) {
             if let Some(instances) = seen.provided.instances.known_mut() {
                 instances.retain(|i| i.hostname != what);
             }
             for balancer in seen.balancers.values_mut().filter_map(Seen::known_mut) {
                 balancer.targets.retain(|id, _| *id != what);
             }
-            match what.as_str() {
-                "layer" => opsworks(&mut seen).layers.known_mut().into_iter().for_each(Vec::clear),
-                "app" => opsworks(&mut seen).apps.known_mut().into_iter().for_each(Vec::clear),
-                "stack" => {
-                    if let Some(stack) = opsworks(&mut seen).stack.known_mut() {
-                        *stack = None;
-                    }
-                }
-                _ => {}
-            }
+            miss(&mut seen.provided.rest, &what);
         }
         // As `observe.rs` does: what AWS does not answer is told as it was, but not when it is refused.
         let answered = seen.provided.unanswered().is_none();
@@ -311,11 +348,11 @@ impl Sim {
         }
         let now = self.real.clock();
         self.facts.note(&desired, &seen, now);
+        self.facts.busy = self.running.keys().cloned().collect();
+        self.facts.intents = self.intents.clone();
         if let Some(defect) = self.defect {
             defect.facts(&mut self.facts);
         }
-        self.facts.busy = self.running.keys().cloned().collect();
-        self.facts.intents = self.intents.clone();
         let mut plan = plan(&desired, &seen, &self.facts, now);
         if seen.provided.unanswered().is_none() && seen.stale.is_none() {
             self.facts.failures.retain(|key, _| plan.wanted.contains(key));
@@ -378,7 +415,8 @@ impl Sim {
             _ => self.dice.between(30, 900),
         };
         let mut ending = Ending::Well;
-        if self.trouble > 0 && self.dice.one_in(self.trouble) {
+        let storm = now < self.storm_until && !matches!(action, Action::Engine { .. });
+        if (storm && self.dice.one_in(2)) || (self.trouble > 0 && self.dice.one_in(self.trouble)) {
             ending = match self.dice.below(6) {
                 0 | 1 => Ending::AnswerLost,
                 2 => Ending::NoAnswer,

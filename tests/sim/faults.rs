@@ -1,60 +1,18 @@
-//! What goes wrong, and who changes what is declared.
+//! What goes wrong, whoever is the provider.
 
 use std::collections::BTreeMap;
 
 use evenkeel::world::{ContainerSeen, State};
 
-use crate::{SHOP, driver::Sim, real::Fate};
+use crate::{
+    driver::Sim,
+    real::Fate,
+    scene::{Scene, edited},
+    watch::live,
+};
 
-/// Where a run begins and what is declared at first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scene {
-    /// Two instances, one of which serves at any time.
-    Shop,
-    /// Three, two of which may be out.
-    Three,
-    /// One instance whose replicas are swapped in place.
-    Lone,
-    /// Two, from nothing at all.
-    Fresh,
-}
-
-impl Scene {
-    pub fn of(seed: u64) -> Scene {
-        [Scene::Shop, Scene::Three, Scene::Shop, Scene::Lone, Scene::Fresh][(seed % 5) as usize]
-    }
-
-    pub fn text(self) -> String {
-        match self {
-            Scene::Shop | Scene::Fresh => SHOP.to_owned(),
-            Scene::Three => SHOP.replace("count: 2", "count: 3").replace("maxUnavailable: 1", "maxUnavailable: 2"),
-            Scene::Lone => SHOP.replace("count: 2", "count: 1"),
-        }
-    }
-}
-
-/// A new revision of what is declared.
-pub fn edited(sim: &mut Sim, scene: Scene) -> String {
-    let text = scene.text();
-    let number = sim.dice.between(1, 3).to_string();
-    let to = |text: String, name: &str| text.replace(&format!("\"{name}:1\""), &format!("\"{name}:{number}\""));
-    if scene == Scene::Lone {
-        return to(text, "app");
-    }
-    match sim.dice.below(8) {
-        0 => to(text, "app"),
-        1 => to(text, "redis"),
-        2 => to(to(to(text, "app"), "redis"), "nginx"),
-        3 => to(to(text, "haproxy"), "worker"),
-        4 => to(text, "nginx"),
-        5 => text,
-        6 => to(text, "worker"),
-        _ => to(to(text, "app"), "worker"),
-    }
-}
-
-fn a_host(sim: &mut Sim) -> Option<(String, Option<String>)> {
-    let hosts: Vec<_> = sim.real.instances().iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
+pub fn a_host(sim: &mut Sim) -> Option<(String, Option<String>)> {
+    let hosts: Vec<_> = live(&sim.real).iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
     if hosts.is_empty() {
         return None;
     }
@@ -103,12 +61,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         }
         7 => {
             let Some((hostname, Some(ec2_id))) = a_host(sim) else { return };
-            sim.say(format!("({hostname} is deregistered by hand)"));
-            sim.real.excuse(&hostname);
-            if let Some(targets) = sim.real.targets_mut("shop") {
-                targets.remove(&ec2_id);
-            }
-            sim.real.drain_began.retain(|(_, id), _| *id != ec2_id);
+            deregister(sim, &hostname, &ec2_id);
         }
         8 => {
             let Some((hostname, Some(ec2_id))) = a_host(sim) else { return };
@@ -137,24 +90,42 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
                 sim.real.lose_instance(&hostname);
             }
         }
-        13 => {
-            let text = sim.text.replace("  region:", "  suspend: true\n  region:");
-            if !sim.text.contains("suspend") {
-                sim.declare(&text);
-                sim.say("(suspended)");
-            }
-        }
-        14 => {
-            let stack = scene.text().split("---").next().unwrap_or_default().to_owned();
-            sim.declare(&stack);
-            sim.say("(nothing is declared)");
-        }
-        _ => {
-            let text = edited(sim, scene);
-            sim.declare(&text);
-            sim.say("(edited)");
+        13 => suspend(sim),
+        14 => empty(sim, scene),
+        _ => edit(sim, scene),
+    }
+}
+
+pub fn suspend(sim: &mut Sim) {
+    let text = sim.text.replace("  region:", "  suspend: true\n  region:");
+    if !sim.text.contains("suspend") {
+        sim.declare(&text);
+        sim.say("(suspended)");
+    }
+}
+
+pub fn empty(sim: &mut Sim, scene: Scene) {
+    let stack = scene.text().split("---").next().unwrap_or_default().to_owned();
+    sim.declare(&stack);
+    sim.say("(nothing is declared)");
+}
+
+pub fn edit(sim: &mut Sim, scene: Scene) {
+    let text = edited(sim, scene);
+    sim.declare(&text);
+    sim.say("(edited)");
+}
+
+pub fn deregister(sim: &mut Sim, hostname: &str, ec2_id: &str) {
+    sim.say(format!("({hostname} is deregistered by hand)"));
+    sim.real.excuse(hostname);
+    let balancers: Vec<String> = sim.real.balancers().map(|(name, _)| name.clone()).collect();
+    for balancer in balancers {
+        if let Some(targets) = sim.real.targets_mut(&balancer) {
+            targets.remove(ec2_id);
         }
     }
+    sim.real.drain_began.retain(|(_, id), _| *id != ec2_id);
 }
 
 /// A container that is not ours on every instance.

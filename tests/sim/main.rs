@@ -1,14 +1,19 @@
-//! The simulator: AWS, balancers with requests in flight, engines, the clock and the controller's crashes, in virtual
+//! The simulator: OpsWorks or EC2, balancers with requests in flight, engines, the clock and the controller's crashes, in virtual
 //! time. The promises of safety are checked after every step, those of liveness once the faults stop.
 //!
 //! A run follows from its seed alone: `SIM_SEED=n cargo test --test sim random_seeds` plays one again, with its whole
-//! trace. `SIM_SEEDS=n` sets how many are played.
+//! trace; `SIM_SCENE=NAME` plays it in another scene than its own. `SIM_SEEDS=n` sets how many are played, from
+//! `SIM_FIRST` on; `SIM_DEFECT=NAME` looks for one defect alone.
 
+mod cloud;
 mod defect;
 mod dice;
 mod driver;
 mod faults;
+mod fleet;
+mod mishaps;
 mod real;
+mod scene;
 #[path = "../trial/mod.rs"]
 mod trial;
 mod watch;
@@ -18,25 +23,34 @@ use std::{collections::BTreeMap, sync::OnceLock, time::Instant};
 use defect::Defect;
 use driver::Sim;
 use evenkeel::{plan::Plan, world::Target};
-use faults::{Scene, edited, inject, strangers};
+use faults::strangers;
+use scene::{Scene, edited};
+use watch::live;
 
 const SHOP: &str = include_str!("../scenarios/manifests/shop.yaml");
+const EC2: &str = include_str!("../scenarios/manifests/ec2.yaml");
 
-/// How long it may take from the end of the faults until everything is as declared.
-const BOUND: u64 = 1_500_000;
+/// How long it may take from the end of the faults until everything is as declared. On EC2 every instance may have to
+/// be replaced by then, one after the other.
+fn bound(sim: &Sim) -> u64 {
+    if sim.real.on_ec2() { 3_600_000 } else { 1_500_000 }
+}
 
 /// Everything is as declared, from nothing, without a fault.
 fn converged(scene: Scene) -> Sim {
     static STARTS: OnceLock<BTreeMap<Scene, Sim>> = OnceLock::new();
     let starts = STARTS.get_or_init(|| {
-        [Scene::Shop, Scene::Three, Scene::Lone]
+        Scene::ALL
             .into_iter()
+            .filter(|scene| !scene.is_fresh())
             .map(|scene| {
                 let mut sim = Sim::new(&scene.text(), 1);
                 settle(&mut sim, "it comes up").unwrap_or_else(|why| panic!("{scene:?}: {why}\n{}", sim.tell()));
                 strangers(&mut sim);
                 sim.watch.settled = true;
+                sim.began_with_nothing = false;
                 sim.real.made.clear();
+                (sim.real.cloud.launches, sim.real.cloud.ends) = (0, 0);
                 sim.trace.clear();
                 (scene, sim)
             })
@@ -50,7 +64,7 @@ fn settle(sim: &mut Sim, what: &str) -> Result<(), String> {
     let began = sim.real.now;
     let mut plan = sim.pass();
     while !plan.is_done() || !sim.is_idle() || sim.real.is_booting() {
-        if sim.real.now > began + BOUND {
+        if sim.real.now > began + bound(sim) {
             let holds: Vec<String> = plan.holds.iter().map(ToString::to_string).collect();
             return Err(format!("{what}: not done in time; {holds:?} {:?}", plan.conditions));
         }
@@ -66,7 +80,7 @@ fn judge(sim: &Sim) -> Result<(), String> {
 
 /// What must be so in the end.
 fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
-    let hosts: Vec<String> = sim.real.instances().iter().map(|i| i.hostname.clone()).collect();
+    let hosts: Vec<String> = live(&sim.real).iter().map(|i| i.hostname.clone()).collect();
     for hostname in &hosts {
         if !sim.real.serves_well(hostname) || !sim.real.is_in(hostname) {
             return Err(format!("{hostname} does not serve in the end"));
@@ -81,7 +95,7 @@ fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
                 return Err(format!("{hostname}/{name} is {}", container.image));
             }
         }
-        if scene != Scene::Fresh && !engine.containers.contains_key("theirs") {
+        if !scene.is_fresh() && !scene.on_ec2() && !engine.containers.contains_key("theirs") {
             return Err(format!("theirs is gone from {hostname}"));
         }
     }
@@ -89,7 +103,10 @@ fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
     let expected = if scene == Scene::Fresh { 3 + count } else { 0 };
     let made: u32 = sim.real.made.values().sum();
     if (made as usize, hosts.len()) != (expected, count) {
-        return Err(format!("not the creates and deletes of a run without faults: {:?}", sim.real.made));
+        return Err(format!("not the creates and deletes of a run without faults: {:?}, {hosts:?}", sim.real.made));
+    }
+    if sim.real.on_ec2() {
+        fleet::check_end(sim)?;
     }
     let begun = sim.begun;
     let mut plan = Plan::default();
@@ -110,12 +127,8 @@ struct Ran {
 }
 
 /// One seed: a rollout with faults, then peace, then a manifest that works.
-fn run(seed: u64, defect: Option<Defect>) -> Result<Ran, (String, String)> {
-    let scene = Scene::of(seed);
-    let mut sim = match scene {
-        Scene::Fresh => Sim::new(&scene.text(), seed),
-        _ => converged(scene),
-    };
+fn run(scene: Scene, seed: u64, defect: Option<Defect>) -> Result<Ran, (String, String)> {
+    let mut sim = if scene.is_fresh() { Sim::new(&scene.text(), seed) } else { converged(scene) };
     sim.dice = dice::Dice::new(seed);
     sim.defect = defect;
     let result = play(&mut sim, scene);
@@ -137,7 +150,10 @@ fn play(sim: &mut Sim, scene: Scene) -> Result<(), String> {
     if sim.dice.one_in(3) {
         sim.real.elb_drain = 300_000;
     }
-    if scene != Scene::Fresh {
+    if scene.on_ec2() {
+        sim.poll *= 2;
+    }
+    if !scene.is_fresh() {
         let text = edited(sim, scene);
         sim.declare(&text);
     } else if sim.dice.one_in(2) {
@@ -147,9 +163,10 @@ fn play(sim: &mut Sim, scene: Scene) -> Result<(), String> {
     let mut plan = sim.pass();
     let mut lull = 0;
     let wanted = sim.dice.between(60, 160);
+    let on_ec2 = scene.on_ec2();
     for _ in 0..wanted {
         if sim.dice.one_in(rate) {
-            inject(sim, scene);
+            if on_ec2 { mishaps::inject(sim, scene) } else { faults::inject(sim, scene) }
         }
         if (sim.text.contains("suspend: true") || sim.desired.apps.is_empty()) && sim.dice.one_in(15) {
             let text = edited(sim, scene);
@@ -175,12 +192,10 @@ fn play(sim: &mut Sim, scene: Scene) -> Result<(), String> {
     sim.real.stuck.clear();
     sim.real.hung.clear();
     sim.say("(peace)");
-    let text = if scene == Scene::Lone {
-        scene.text().replace("\"app:1\"", "\"app:4\"")
-    } else {
-        scene.text().replace(":1\"", ":4\"")
-    };
-    sim.declare(&text);
+    if on_ec2 {
+        mishaps::peace(sim);
+    }
+    sim.declare(&scene.last());
     settle(sim, "once the faults stopped")?;
     check_end(sim, scene)
 }
@@ -189,13 +204,18 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Seeds that have found something; they are always played.
-const ONCE_FAILED: [u64; 4] = [151, 179, 294, 2706];
+/// Seeds that have found something, and where; they are always played.
+const ONCE_FAILED: [(Scene, u64); 4] =
+    [(Scene::Three, 151), (Scene::Fresh, 179), (Scene::Fresh, 294), (Scene::Three, 2706)];
 
 #[test]
 fn random_seeds() {
     if let Some(seed) = number("SIM_SEED") {
-        if let Err((why, trace)) = run(seed, None) {
+        let named = std::env::var("SIM_SCENE").ok();
+        let scene = named.map_or(Scene::of(seed), |name| {
+            Scene::ALL.into_iter().find(|scene| format!("{scene:?}") == name).expect("a scene")
+        });
+        if let Err((why, trace)) = run(scene, seed, None) {
             panic!("{trace}\n{why}");
         }
         return;
@@ -205,8 +225,8 @@ fn random_seeds() {
     let began = Instant::now();
     let (mut steps, mut served, mut lost) = (0, 0, 0);
     let mut failed = Vec::new();
-    for seed in ONCE_FAILED.into_iter().chain(first..first + seeds) {
-        match run(seed, None) {
+    for (scene, seed) in ONCE_FAILED.into_iter().chain((first..first + seeds).map(|seed| (Scene::of(seed), seed))) {
+        match run(scene, seed, None) {
             Ok(ran) => {
                 steps += ran.steps;
                 served += ran.served;
@@ -238,8 +258,10 @@ fn random_seeds() {
 fn every_defect_is_found() {
     let most = number("SIM_MOST").unwrap_or(2_000);
     let mut missed = Vec::new();
-    for defect in Defect::ALL {
-        match (1..=most).find_map(|seed| run(seed, Some(defect)).err().map(|(why, _)| why)) {
+    let named = std::env::var("SIM_DEFECT").ok();
+    for defect in Defect::ALL.into_iter().filter(|it| named.as_ref().is_none_or(|name| format!("{it:?}") == *name)) {
+        let mut seeds = (1..=most).map(|seed| (Scene::of(seed), seed)).filter(|(scene, _)| defect.shows_in(*scene));
+        match seeds.find_map(|(scene, seed)| run(scene, seed, Some(defect)).err().map(|(why, _)| why)) {
             Some(why) => println!("{defect:?}: {why}"),
             None => missed.push(defect),
         }
@@ -247,19 +269,22 @@ fn every_defect_is_found() {
     assert!(missed.is_empty(), "not found within {most} seeds: {missed:?}");
 }
 
-/// The rollout of one scenario, action by action; action number `at` is followed by a crash, or carried out twice.
-fn rollout(scene: Scene, at: Option<usize>, twice: bool) -> Result<(usize, Vec<String>), String> {
-    let mut sim = match scene {
-        Scene::Fresh => Sim::new(&scene.text(), 7),
-        _ => converged(scene),
-    };
-    let text = if scene == Scene::Lone {
-        scene.text().replace("\"app:1\"", "\"app:4\"")
-    } else {
-        scene.text().replace(":1\"", ":4\"")
-    };
-    sim.declare(&text);
-    let tell = |sim: &Sim, why: &str| format!("{scene:?} at {at:?}, twice: {twice}: {why}\n{}", sim.tell());
+/// What becomes of one action of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    /// The controller is killed after it took effect, and before it had an answer.
+    Crash,
+    /// The same, before it was sent: it is on record, no more.
+    Unsent,
+    /// It is carried out twice.
+    Twice,
+}
+
+/// The rollout of one scenario, action by action; one of them, by its number, is dealt a blow.
+fn rollout(scene: Scene, blow: Option<(usize, Blow)>) -> Result<(usize, Vec<String>), String> {
+    let mut sim = if scene.is_fresh() { Sim::new(&scene.text(), 7) } else { converged(scene) };
+    sim.declare(&scene.last());
+    let tell = |sim: &Sim, why: &str| format!("{scene:?}, {blow:?}: {why}\n{}", sim.tell());
     let mut number = 0;
     for _ in 0..2_000 {
         let plan = sim.peek();
@@ -271,10 +296,13 @@ fn rollout(scene: Scene, at: Option<usize>, twice: bool) -> Result<(usize, Vec<S
             sim.wait(&plan);
             continue;
         };
-        // OpsWorks refuses nothing that is sent twice in one breath: the intent is what keeps it from being sent.
-        let times = if at == Some(number) && twice && action.intent().is_none() { 2 } else { 1 };
-        sim.at_once(&action, times);
-        if at == Some(number) && !twice {
+        match blow.filter(|(at, _)| *at == number).map(|(_, blow)| blow) {
+            Some(Blow::Unsent) => sim.at_once(&action, 0),
+            // OpsWorks refuses nothing that is sent twice in one breath: the intent is what keeps it from being sent.
+            Some(Blow::Twice) if action.intent().is_none() || action.token().is_some() => sim.at_once(&action, 2),
+            _ => sim.at_once(&action, 1),
+        }
+        if blow.is_some_and(|(at, blow)| at == number && blow != Blow::Twice) {
             sim.crash();
             sim.down_until = 0;
         }
@@ -288,7 +316,7 @@ fn rollout(scene: Scene, at: Option<usize>, twice: bool) -> Result<(usize, Vec<S
 /// What there is in the end, ids and times left out.
 fn ended(sim: &Sim) -> Vec<String> {
     let mut all = Vec::new();
-    for instance in sim.real.instances() {
+    for instance in live(&sim.real) {
         let engine = sim.real.engine(&instance.hostname).expect("an engine");
         for (name, c) in &engine.containers {
             all.push(format!("{}/{name} {} {:?} {:?}", instance.hostname, c.image, c.state, c.health));
@@ -298,21 +326,30 @@ fn ended(sim: &Sim) -> Vec<String> {
             all.push(format!("{} {name} {}", instance.hostname, target == Some(&Target::InService)));
         }
     }
+    all.sort();
     all
 }
 
 #[test]
 fn crash_and_double_at_every_action() {
     let mut failed = Vec::new();
-    for scene in [Scene::Shop, Scene::Three, Scene::Lone, Scene::Fresh] {
-        let (actions, end) = rollout(scene, None, false).unwrap_or_else(|why| panic!("{why}"));
+    let scenes =
+        [Scene::Shop, Scene::Three, Scene::Lone, Scene::Fresh, Scene::Ec2Fresh, Scene::Ec2Refresh, Scene::Ec2Three];
+    for scene in scenes {
+        let (actions, end) = rollout(scene, None).unwrap_or_else(|why| panic!("{why}"));
         println!("{scene:?}: {actions} actions");
         for at in 0..actions {
-            // With three instances there is little that two do not show.
-            for twice in if scene == Scene::Three { vec![at % 2 == 0] } else { vec![false, true] } {
-                match rollout(scene, Some(at), twice) {
+            let blows = match scene {
+                // With three instances there is little that two do not show.
+                Scene::Three | Scene::Ec2Three if at % 2 == 0 => vec![Blow::Twice],
+                Scene::Three | Scene::Ec2Three => vec![Blow::Crash],
+                Scene::Ec2Fresh | Scene::Ec2Refresh => vec![Blow::Crash, Blow::Twice, Blow::Unsent],
+                _ => vec![Blow::Crash, Blow::Twice],
+            };
+            for blow in blows {
+                match rollout(scene, Some((at, blow))) {
                     Ok((_, other)) if other == end => {}
-                    Ok((_, other)) => failed.push(format!("{scene:?} at {at}, twice: {twice}: {other:?}")),
+                    Ok((_, other)) => failed.push(format!("{scene:?} at {at}, {blow:?}: {other:?}")),
                     Err(why) => failed.push(why),
                 }
             }

@@ -1,12 +1,12 @@
-//! What is really there: OpsWorks, balancers with requests in flight, engines; and how time changes it.
+//! What is really there: the provider, balancers with requests in flight, engines; and how time changes it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
 use evenkeel::{
-    action::{Action, EngineAction},
+    action::{Action, EngineAction, Node},
     plan::{fleet, imagine::World},
     spec::Desired,
     world::{
@@ -16,7 +16,12 @@ use evenkeel::{
 };
 use jiff::Timestamp;
 
-use crate::{dice::Dice, trial};
+use crate::{
+    cloud::{Cloud, is_alive},
+    dice::Dice,
+    trial,
+    watch::PAST,
+};
 
 /// Milliseconds of virtual time.
 pub type Ms = u64;
@@ -63,12 +68,13 @@ pub struct Real {
     pub stuck: BTreeMap<String, Ms>,
     /// Since when an instance that is in service does not serve well.
     sick_since: BTreeMap<String, Ms>,
-    instance_at: BTreeMap<String, Ms>,
+    pub instance_at: BTreeMap<String, Ms>,
+    pub cloud: Cloud,
     pub flights: Vec<Flight>,
     /// Engines that do not answer until then.
     pub hung: BTreeMap<String, Ms>,
-    /// Instances on which something was broken on purpose, until they serve again.
-    pub excused: BTreeSet<String>,
+    /// Instances on which something was broken on purpose, and when last, until they serve again.
+    pub excused: BTreeMap<String, Ms>,
     past: VecDeque<(Ms, Provided, BTreeMap<String, Seen<Balancer>>)>,
     /// Effective creates and deletes of AWS things.
     pub made: BTreeMap<String, u32>,
@@ -79,6 +85,8 @@ pub struct Real {
     /// Any replica will do: the instance is swapped in place.
     pub any_replica: bool,
     pub elb_drain: Ms,
+    /// The last look was not of the past.
+    pub clear_sight: bool,
     reborn: u32,
 }
 
@@ -106,16 +114,9 @@ fn kind(name: &str) -> &str {
 }
 
 impl Real {
-    pub fn new(desired: &Desired) -> Real {
-        let mut world = trial::Trial::new(crate::SHOP).world;
-        for layer in &desired.stack.layers {
-            for balancer in &layer.load_balancers {
-                let empty = Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() };
-                world.seen.balancers.insert(balancer.name().to_owned(), Seen::Known(empty));
-            }
-        }
-        Real {
-            world,
+    pub fn new(text: &str) -> Real {
+        let mut real = Real {
+            world: trial::Trial::new(text).world,
             now: 0,
             fates: BTreeMap::new(),
             changes: BTreeMap::new(),
@@ -124,9 +125,10 @@ impl Real {
             stuck: BTreeMap::new(),
             sick_since: BTreeMap::new(),
             instance_at: BTreeMap::new(),
+            cloud: Cloud::default(),
             flights: Vec::new(),
             hung: BTreeMap::new(),
-            excused: BTreeSet::new(),
+            excused: BTreeMap::new(),
             past: VecDeque::new(),
             made: BTreeMap::new(),
             lost: 0,
@@ -134,8 +136,11 @@ impl Real {
             violation: None,
             any_replica: false,
             elb_drain: 60_000,
+            clear_sight: true,
             reborn: 0,
-        }
+        };
+        real.found_ec2();
+        real
     }
 
     pub fn clock(&self) -> Timestamp {
@@ -154,8 +159,27 @@ impl Real {
         self.world.seen.provided.instances.known().map_or(&[], Vec::as_slice)
     }
 
-    fn instances_mut(&mut self) -> &mut Vec<Instance> {
+    pub fn instances_mut(&mut self) -> &mut Vec<Instance> {
         self.world.seen.provided.instances.known_mut().expect("instances")
+    }
+
+    /// The instance of a hostname: on EC2 another may be on its way out.
+    pub fn instance(&self, hostname: &str) -> Option<&Instance> {
+        let mut all = self.instances().iter().filter(|i| i.hostname == hostname);
+        if self.on_ec2() { all.find(|instance| is_alive(instance)) } else { all.next() }
+    }
+
+    pub fn is_up(&self, hostname: &str) -> bool {
+        self.instance(hostname).is_some_and(|instance| fleet::phase(&instance.status) == fleet::Phase::Online)
+    }
+
+    /// The controller can reach the engine.
+    pub fn answers(&self, hostname: &str) -> bool {
+        let booted = || self.instance(hostname).is_some_and(|instance| self.has_booted(&instance.id));
+        self.is_up(hostname)
+            && !self.hung.contains_key(hostname)
+            && self.cloud.dark <= self.now
+            && (!self.on_ec2() || booted())
     }
 
     pub fn host_of(&self, ec2_id: &str) -> Option<String> {
@@ -187,9 +211,15 @@ impl Real {
         self.is_whole(hostname, self.any_replica)
     }
 
+    /// The same, of one that may be on its way out while another has its hostname.
+    fn is_well(&self, ec2_id: &str, hostname: &str) -> bool {
+        let named = self.instance(hostname).and_then(|instance| instance.ec2_id.as_deref());
+        named == Some(ec2_id) && self.serves_well(hostname)
+    }
+
     fn is_whole(&self, hostname: &str, any_replica: bool) -> bool {
         let Some(engine) = self.engine(hostname) else { return false };
-        if !self.instances().iter().any(|i| i.hostname == hostname && i.status == "online") {
+        if !self.is_up(hostname) {
             return false;
         }
         let slots = |name: &str| {
@@ -220,16 +250,21 @@ impl Real {
         }
     }
 
-    /// A look: cloud and balancers as they were so long ago.
-    pub fn look(&self, desired: &Desired, cloud_lag: Ms, balancer_lag: Ms) -> Observed {
+    /// A look: cloud, volumes and balancers as they were so long ago.
+    pub fn look(&self, desired: &Desired, cloud_lag: Ms, volume_lag: Ms, balancer_lag: Ms) -> Observed {
         let then = |lag: Ms| self.past.iter().rev().find(|(at, ..)| *at + lag <= self.now).or(self.past.front());
-        let provided = then(cloud_lag).map_or(&self.world.seen.provided, |(_, cloud, _)| cloud).clone();
+        let cloud = |lag: Ms| then(lag).map_or(&self.world.seen.provided, |(_, cloud, _)| cloud);
+        let mut provided = cloud(cloud_lag).clone();
+        if volume_lag != cloud_lag
+            && let (Some(ec2), Some(then)) = (provided.ec2_mut(), cloud(volume_lag).ec2())
+        {
+            ec2.volumes = then.volumes.clone();
+        }
         let balancers = then(balancer_lag).map_or(&self.world.seen.balancers, |(_, _, balancers)| balancers).clone();
         let mut seen = Observed { provided, stale: None, balancers, owned: Owned::default(), engines: BTreeMap::new() };
         for node in fleet::nodes(desired, &seen) {
-            let online = self.instances().iter().any(|i| i.hostname == node.hostname && i.status == "online");
             let engine = match self.engine(&node.hostname) {
-                Some(engine) if online && !self.hung.contains_key(&node.hostname) => Seen::Known(engine.clone()),
+                Some(engine) if self.is_at(&node) && self.answers(&node.hostname) => Seen::Known(engine.clone()),
                 _ => Seen::Unknown(refuse(Class::Transient, "the engine does not answer")),
             };
             seen.engines.insert(node.hostname, engine);
@@ -237,9 +272,15 @@ impl Real {
         seen
     }
 
+    /// The node is the instance that has its hostname now.
+    fn is_at(&self, node: &Node) -> bool {
+        let address = node.endpoint.split(':').next();
+        !self.on_ec2() || self.instance(&node.hostname).is_some_and(|i| i.private_ip.as_deref() == address)
+    }
+
     /// An instance is on its way up or down, or about to be healed.
     pub fn is_booting(&self) -> bool {
-        !self.instance_at.is_empty()
+        !self.instance_at.is_empty() || self.cloud_is_busy()
     }
 
     /// The moment of the next change that time brings.
@@ -249,7 +290,7 @@ impl Real {
         let sick = self.sick_since.values().map(|at| at + 3_000);
         let draining = self.drain_began.iter().map(|(key, at)| self.drain_ends(key, *at));
         let hung = self.hung.values().copied();
-        let instances = self.instance_at.values().copied();
+        let instances = self.instance_at.values().copied().chain(self.cloud_moments());
         changes.chain(ready).chain(sick).chain(draining).chain(hung).chain(instances).filter(|at| *at > self.now).min()
     }
 
@@ -268,7 +309,11 @@ impl Real {
         self.hung.retain(|_, until| *until > now);
         self.stuck.retain(|_, until| *until > now);
         self.containers(dice);
-        self.booting(dice);
+        if self.on_ec2() {
+            self.cloud_goes_on(dice);
+        } else {
+            self.booting(dice);
+        }
         self.targets(dice);
         self.requests(dice);
         self.well_again();
@@ -308,7 +353,7 @@ impl Real {
         }
     }
 
-    fn started(&mut self, hostname: &str, id: &str, dice: &mut Dice) {
+    pub fn started(&mut self, hostname: &str, id: &str, dice: &mut Dice) {
         let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
             return;
         };
@@ -363,7 +408,7 @@ impl Real {
         }
     }
 
-    fn forget_target(&mut self, ec2_id: &str) {
+    pub fn forget_target(&mut self, ec2_id: &str) {
         for balancer in self.world.seen.balancers.values_mut().filter_map(Seen::known_mut) {
             balancer.targets.remove(ec2_id);
         }
@@ -373,7 +418,7 @@ impl Real {
     }
 
     /// Everything on an instance ends.
-    fn halt(&mut self, hostname: &str) {
+    pub fn halt(&mut self, hostname: &str) {
         if let Some(engine) = self.engine_mut(hostname) {
             for container in engine.containers.values_mut().filter(|c| is_live(c)) {
                 container.state = State::Exited { exit_code: 137 };
@@ -399,7 +444,7 @@ impl Real {
             .collect();
         for (balancer, ec2_id, target) in all {
             let Some(hostname) = self.host_of(&ec2_id) else { continue };
-            let well = self.serves_well(&hostname);
+            let well = self.is_well(&ec2_id, &hostname);
             let key = (balancer.clone(), ec2_id.clone());
             let stuck = self.stuck.contains_key(&ec2_id);
             match target {
@@ -436,7 +481,7 @@ impl Real {
             .collect();
         for (balancer, ec2_id) in sent {
             let Some(hostname) = self.host_of(&ec2_id) else { continue };
-            if !self.serves_well(&hostname) {
+            if !self.is_well(&ec2_id, &hostname) {
                 self.lose(&hostname, &format!("a request from {balancer}"));
                 continue;
             }
@@ -450,7 +495,7 @@ impl Real {
 
     fn lose(&mut self, hostname: &str, what: &str) {
         self.lost += 1;
-        if !self.excused.contains(hostname) {
+        if !self.excused.contains_key(hostname) {
             let told: Vec<String> = self
                 .engine(hostname)
                 .map(|e| e.containers.iter().map(|(n, c)| format!("{n}={:?}/{:?}", c.state, c.health)).collect())
@@ -461,13 +506,18 @@ impl Real {
 
     /// An injected fault concerns this instance: what it loses is the fault's, until it serves again.
     pub fn excuse(&mut self, hostname: &str) {
-        self.excused.insert(hostname.to_owned());
+        self.excused.insert(hostname.to_owned(), self.now);
+    }
+
+    /// What was broken on it may not have been seen yet.
+    pub fn broke_lately(&self, hostname: &str) -> bool {
+        self.excused.get(hostname).is_some_and(|at| at + PAST > self.now)
     }
 
     fn well_again(&mut self) {
         let back: Vec<String> = self
             .excused
-            .iter()
+            .keys()
             .filter(|hostname| self.is_whole(hostname, false) && self.is_in(hostname))
             .cloned()
             .collect();
@@ -477,13 +527,11 @@ impl Real {
     }
 
     pub fn is_in(&self, hostname: &str) -> bool {
-        let Some(id) = self.instances().iter().find(|i| i.hostname == hostname).and_then(|i| i.ec2_id.clone()) else {
-            return false;
-        };
+        let Some(id) = self.instance(hostname).and_then(|i| i.ec2_id.clone()) else { return false };
         self.balancers().all(|(_, b)| b.targets.get(&id) == Some(&Target::InService))
     }
 
-    fn lose_flights(&mut self, hostname: &str) {
+    pub fn lose_flights(&mut self, hostname: &str) {
         let (lost, kept) = std::mem::take(&mut self.flights).into_iter().partition(|f: &Flight| f.hostname == hostname);
         self.flights = kept;
         let lost: Vec<Flight> = lost;
@@ -544,8 +592,8 @@ impl Real {
     /// What the other side says to an action that makes no sense to it.
     fn nonsense(&self, action: &Action) -> Option<Trouble> {
         let Action::Engine { node, what } = action else { return None };
-        let online = self.instances().iter().any(|i| i.hostname == node.hostname && i.status == "online");
-        let engine = self.engine(&node.hostname).filter(|_| online);
+        let reached = self.is_at(node) && self.is_up(&node.hostname);
+        let engine = self.engine(&node.hostname).filter(|_| reached);
         let Some(engine) = engine else { return Some(refuse(Class::Transient, "connection refused")) };
         let missing = || Some(refuse(Class::Terminal, "no such container"));
         match what {
@@ -580,6 +628,9 @@ impl Real {
     fn take_effect(&mut self, action: &Action, dice: &mut Dice) -> Result<(), Trouble> {
         if let Some(trouble) = self.nonsense(action) {
             return Err(trouble);
+        }
+        if let Some(result) = self.ec2_effect(action, dice) {
+            return result;
         }
         self.count(action)?;
         match action {

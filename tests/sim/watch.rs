@@ -7,10 +7,13 @@ use evenkeel::{
     plan::Plan,
     spec::Desired,
     status::Kind,
-    world::{State, Target},
+    world::{Instance, State, Target},
 };
 
 use crate::real::{Ms, Real, is_live, is_well, serves};
+
+/// So long a read from the past can go on to tell what is no more.
+pub const PAST: Ms = 35_000;
 
 #[derive(Clone, Default)]
 pub struct Watch {
@@ -19,9 +22,16 @@ pub struct Watch {
     /// Since when an instance drains.
     draining: BTreeMap<String, Ms>,
     /// Instances whose drain was recorded to have taken too long, in this pass.
-    pub timed_out: BTreeSet<String>,
+    timed_out: BTreeSet<String>,
     /// From now on every balancer keeps its minimum.
     pub settled: bool,
+    /// The instances that were ever ours, by their EC2 id.
+    known: BTreeSet<String>,
+}
+
+/// The instances that count: on EC2 one that is on its way out does not.
+pub fn live(real: &Real) -> Vec<&Instance> {
+    if real.on_ec2() { real.alive().collect() } else { real.instances().iter().collect() }
 }
 
 impl Watch {
@@ -46,28 +56,34 @@ impl Watch {
         }
         match action {
             Action::Engine { node, what } => self.engine(real, desired, action, &node.hostname, what),
-            Action::Register { hostname, .. } if !real.serves_well(hostname) && !real.excused.contains(hostname) => {
+            Action::Register { hostname, .. }
+                if !real.serves_well(hostname) && !real.excused.contains_key(hostname) =>
+            {
                 real.violate(format!("{action}, which does not serve"));
             }
             Action::Deregister { balancer, ec2_id, hostname, .. } => {
                 self.deregister(real, desired, action, balancer, ec2_id, hostname);
             }
+            Action::TerminateInstance { id, .. } => self.terminate(real, desired, action, id),
+            Action::LaunchInstance { launch } => self.launch(real, desired, action, launch),
             _ => {}
         }
     }
 
     fn deregister(&mut self, real: &mut Real, desired: &Desired, action: &Action, name: &str, id: &str, host: &str) {
+        if real.on_ec2() && real.by_id(id).is_none() && !self.known.contains(id) {
+            return real.violate(format!("{action}: {id} is not ours"));
+        }
         let Some(rollout) = desired.apps.first().map(|app| app.rollout.clone()) else { return };
         if real.target(name, id) != Some(&Target::InService) || !real.serves_well(host) {
             return;
         }
-        let others: Vec<String> = real
-            .instances()
-            .iter()
+        let others: Vec<String> = live(real)
+            .into_iter()
             .filter(|i| i.hostname != host)
             .filter(|i| {
                 let served = i.ec2_id.as_ref().is_some_and(|id| real.target(name, id) == Some(&Target::InService));
-                (served && real.serves_well(&i.hostname)) || real.excused.contains(&i.hostname)
+                (served && real.serves_well(&i.hostname)) || real.broke_lately(&i.hostname)
             })
             .map(|i| i.hostname.clone())
             .collect();
@@ -76,8 +92,10 @@ impl Watch {
             real.violate(format!("{action} leaves {} in service", others.len()));
         }
         self.out.insert(host.to_owned());
-        let out: Vec<&String> = self.out.iter().filter(|host| !real.excused.contains(*host)).collect();
-        if out.len() > rollout.max_unavailable as usize {
+        let out: Vec<&String> = self.out.iter().filter(|host| !real.excused.contains_key(*host)).collect();
+        // Of those that are one too many, none is missed.
+        let surplus = live(real).len().saturating_sub(desired.stack.layers[0].instances.count as usize);
+        if out.len() > rollout.max_unavailable as usize + surplus {
             real.violate(format!("{action}: {out:?} are out"));
         }
     }
@@ -104,7 +122,7 @@ impl Watch {
                 let declared = desired.apps.iter().flat_map(|app| &app.containers);
                 let is_slot = declared.clone().any(|c| (0..c.replicas).any(|index| c.replica(index) == place));
                 let well = engine.containers.get(place).is_some_and(is_well);
-                let excused = real.excused.contains(hostname) || container.state == State::Dead;
+                let excused = real.excused.contains_key(hostname) || container.state == State::Dead;
                 if is_slot && !well && !excused {
                     return real.violate(format!("{action}: {place} is not well, and could not go back"));
                 }
@@ -115,37 +133,46 @@ impl Watch {
                 let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
                 let sibling = |other: &&String| *other != &name && other.starts_with(kind) && !other.contains('.');
                 let well = engine.containers.iter().filter(|(n, _)| sibling(n)).any(|(_, c)| is_well(c));
-                if !well && !real.excused.contains(hostname) && real.instances().iter().any(|i| real.is_in(&i.hostname))
+                if !well
+                    && !real.excused.contains_key(hostname)
+                    && real.instances().iter().any(|i| real.is_in(&i.hostname))
                 {
                     real.violate(format!("{action}: no other replica is well"));
                 }
                 return;
             }
-            let Some(ec2_id) = real.instances().iter().find(|i| i.hostname == hostname).and_then(|i| i.ec2_id.clone())
-            else {
-                return;
-            };
-            let allowed = desired.apps[0].rollout.drain_timeout.as_millis() as u64;
-            let overdue = self.draining.get(hostname).is_some_and(|since| real.now >= since + allowed)
-                && self.timed_out.contains(hostname);
-            let knows: Vec<String> = real
-                .balancers()
-                .filter_map(|(b, balancer)| Some((b, balancer.targets.get(&ec2_id)?)))
-                .filter(|(_, target)| **target != Target::Draining || !overdue)
-                .filter(|(_, target)| !matches!(target, Target::OutOfService(_)) || real.serves_well(hostname))
-                .map(|(b, target)| format!("{b}: {target:?}"))
-                .collect();
-            // What does not serve as a whole is no loss: its parts may be mended.
-            if !knows.is_empty() && !real.excused.contains(hostname) {
-                real.violate(format!("{action}, but {}", knows.join(", ")));
-            }
+            let Some(ec2_id) = real.instance(hostname).and_then(|i| i.ec2_id.clone()) else { return };
+            self.must_be_out(real, desired, action, hostname, &ec2_id);
+        }
+    }
+
+    /// No balancer sends it requests, and what it had in flight is over or was given up for the record.
+    pub fn must_be_out(&self, real: &mut Real, desired: &Desired, action: &Action, hostname: &str, ec2_id: &str) {
+        let rollout = desired.apps.first().map(|app| app.rollout.clone()).unwrap_or_default();
+        let allowed = rollout.drain_timeout.as_millis() as u64;
+        let overdue = self.draining.get(hostname).is_some_and(|since| real.now >= since + allowed)
+            && self.timed_out.contains(hostname);
+        let knows: Vec<String> = real
+            .balancers()
+            .filter_map(|(b, balancer)| Some((b, balancer.targets.get(ec2_id)?)))
+            .filter(|(_, target)| **target != Target::Draining || !overdue)
+            .filter(|(_, target)| !matches!(target, Target::OutOfService(_)) || real.serves_well(hostname))
+            .map(|(b, target)| format!("{b}: {target:?}"))
+            .collect();
+        // What does not serve as a whole is no loss: its parts may be mended.
+        if !knows.is_empty() && !real.excused.contains_key(hostname) {
+            real.violate(format!("{action}, but {}", knows.join(", ")));
         }
     }
 
     /// Judges what is, after time has gone on.
     pub fn after(&mut self, real: &mut Real, desired: &Desired) {
         let hosts: Vec<(String, Option<String>)> =
-            real.instances().iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
+            live(real).into_iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
+        if real.on_ec2() {
+            self.known.extend(hosts.iter().filter_map(|(_, id)| id.clone()));
+            self.out.retain(|host| hosts.iter().any(|(name, _)| name == host));
+        }
         let mut names = BTreeSet::new();
         for (hostname, ec2_id) in &hosts {
             if !names.insert(hostname) {
@@ -172,10 +199,12 @@ impl Watch {
             .balancers()
             .filter_map(|(name, b)| {
                 let counted = hosts.iter().filter(|(hostname, id)| {
-                    real.excused.contains(hostname)
+                    real.excused.contains_key(hostname)
                         || id.as_ref().is_some_and(|id| b.targets.get(id) == Some(&Target::InService))
                 });
-                let counted = counted.count();
+                // What was taken away by hand may be gone from the list, and not be back yet.
+                let away = real.excused.keys().filter(|name| !hosts.iter().any(|(hostname, _)| hostname == *name));
+                let counted = counted.count() + away.count();
                 (counted < least).then(|| format!("{name} has {counted} in service, {least} are promised"))
             })
             .collect();

@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Desk,
-    settings::{image, root_volume, user_data},
+    settings::{bootstrap, image, root_volume},
 };
 use crate::{
     action::{Action, Launch, launch_intent},
-    bootstrap,
-    plan::{Intent, Plan, failure_message, lineup::Lineup},
+    bootstrap::{self, Bootstrap},
+    plan::{GONE_GRACE, Intent, Plan, failure_message, lineup::Lineup, subject},
     spec::stack::{DeletionPolicy, EbsVolume},
     status::Kind,
     world::{Image, Seen, Subnet, Volume, tag},
@@ -29,12 +29,13 @@ impl Desk<'_> {
             return;
         }
         let sent_to = self.sent(hostname).and_then(|intent| intent.place.as_deref());
-        let script = match user_data(self.desired, self.layer, hostname) {
+        let told = bootstrap(self.desired, self.layer, hostname);
+        let script = match bootstrap::user_data(&told) {
             Ok(script) => script,
-            Err(error) => return plan.condition(Kind::Refused, hostname, error),
+            Err(error) => return plan.condition(Kind::Refused, hostname, error.to_string()),
         };
         let Seen::Known(volumes) = &self.cloud.volumes else { return };
-        let taken_over = self.taken_over(hostname, volumes);
+        let Some(taken_over) = self.taken_over(plan, hostname, volumes) else { return };
         // What may be there already is asked for where it would be; anywhere else it would be a second one.
         let asked_for = subnets.iter().find(|(id, _)| Some(*id) == sent_to).copied();
         let spread = self.spread(lineup, &subnets, &taken_over);
@@ -42,7 +43,7 @@ impl Desk<'_> {
             .map_or(spread, |place| vec![place])
             .into_iter()
             .map(|(subnet_id, subnet)| {
-                let launch = self.told(hostname, &image, subnet_id, &subnet.zone, &script, &taken_over);
+                let launch = self.told(&told, &image, subnet_id, &subnet.zone, &script, &taken_over);
                 Action::LaunchInstance { launch: Box::new(launch) }
             })
             .collect();
@@ -123,19 +124,36 @@ impl Desk<'_> {
         found
     }
 
-    /// The predecessor's volumes that the new instance takes over, by mount point.
-    fn taken_over<'v>(&self, hostname: &str, volumes: &'v [Volume]) -> BTreeMap<String, &'v Volume> {
-        let declared = self.layer.volumes.iter().filter(|volume| volume.reuse);
-        declared
-            .filter_map(|volume| {
-                let found = volumes.iter().find(|found| {
-                    found.hostname.as_deref() == Some(hostname)
-                        && found.mount_point.as_deref() == Some(volume.mount_point.as_str())
-                        && found.state == "available"
-                })?;
-                Some((volume.mount_point.clone(), found))
-            })
-            .collect()
+    /// The predecessor's volumes that the new instance takes over, by mount point; nothing while one of them is not
+    /// free yet, or was not told a moment ago: launched without it, the instance would get an empty one for good.
+    fn taken_over<'v>(
+        &self,
+        plan: &mut Plan,
+        hostname: &str,
+        volumes: &'v [Volume],
+    ) -> Option<BTreeMap<String, &'v Volume>> {
+        let mut taken_over = BTreeMap::new();
+        let mut missing = false;
+        for declared in self.layer.volumes.iter().filter(|volume| volume.reuse) {
+            let mount_point = &declared.mount_point;
+            let left = || {
+                volumes.iter().filter(|found| {
+                    found.hostname.as_deref() == Some(hostname) && found.mount_point.as_ref() == Some(mount_point)
+                })
+            };
+            if let Some(free) = left().find(|volume| volume.state == "available") {
+                taken_over.insert(mount_point.clone(), free);
+            } else if let Some(held) = left().find(|volume| volume.state == "in-use") {
+                let by = held.attached_to.as_deref().unwrap_or("its predecessor");
+                plan.hold(hostname, format!("volume {} ({mount_point}) to be free of {by}", held.id), None);
+                missing = true;
+            } else if let Some(since) = self.facts.gone_since.get(&subject::volume(hostname, mount_point)) {
+                let on = format!("its volume ({mount_point}) to be gone for certain");
+                plan.hold(hostname, on, Some(*since + GONE_GRACE));
+                missing = true;
+            }
+        }
+        Some(taken_over).filter(|_| !missing)
     }
 
     /// Where it can go, the best place first: the zone with the fewest instances of the layer.
@@ -183,17 +201,16 @@ impl Desk<'_> {
 
     fn told(
         &self,
-        hostname: &str,
+        told: &Bootstrap,
         image: &Image,
         subnet_id: &str,
         zone: &str,
         script: &str,
         taken_over: &BTreeMap<String, &Volume>,
     ) -> Launch {
-        let (stack, layer) = (&self.desired.stack, self.layer);
+        let (stack, layer, hostname) = (&self.desired.stack, self.layer, &told.hostname);
         let mark = |more: &[(&str, String)]| {
-            let own =
-                [(tag::STACK, &stack.name), (tag::LAYER, &layer.short_name), (tag::HOSTNAME, &hostname.to_owned())];
+            let own = [(tag::STACK, &stack.name), (tag::LAYER, &layer.short_name), (tag::HOSTNAME, hostname)];
             let own = own.into_iter().map(|(key, value)| (key.to_owned(), value.clone()));
             own.chain(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone()))).collect::<BTreeMap<_, _>>()
         };
@@ -207,7 +224,7 @@ impl Desk<'_> {
             .collect();
         Launch {
             layer: layer.short_name.clone(),
-            hostname: hostname.to_owned(),
+            hostname: hostname.clone(),
             token: self.token(hostname),
             image_id: image.id.clone(),
             instance_type: layer.instances.instance_type.clone(),
@@ -222,7 +239,7 @@ impl Desk<'_> {
             user_data: script.to_owned(),
             tags: mark(&[
                 name.clone(),
-                (tag::USER_DATA, bootstrap::fingerprint(script)),
+                (tag::USER_DATA, bootstrap::fingerprint(told)),
                 (tag::ROOT_VOLUME, root_volume(layer)),
             ]),
             volume_tags: mark(&[name]),

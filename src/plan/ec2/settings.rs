@@ -6,11 +6,8 @@ use crate::{
     world::{Ec2, Image, Instance, Seen},
 };
 
-/// The bootstrap script of one instance.
-///
-/// # Errors
-/// What stands in its way, for people.
-pub(super) fn user_data(desired: &Desired, layer: &Layer, hostname: &str) -> Result<String, String> {
+/// What one instance is told to become.
+pub(super) fn bootstrap(desired: &Desired, layer: &Layer, hostname: &str) -> Bootstrap {
     let mounts = layer.volumes.iter().enumerate().filter_map(|(index, volume)| {
         Some(bootstrap::Mount { device: bootstrap::device(index)?, mount_point: volume.mount_point.clone() })
     });
@@ -22,7 +19,7 @@ pub(super) fn user_data(desired: &Desired, layer: &Layer, hostname: &str) -> Res
         },
         Transport::Ssh { .. } => bootstrap::Transport::Ssh,
     };
-    let told = Bootstrap {
+    Bootstrap {
         stack: desired.stack.name.clone(),
         layer: layer.short_name.clone(),
         hostname: hostname.to_owned(),
@@ -33,8 +30,7 @@ pub(super) fn user_data(desired: &Desired, layer: &Layer, hostname: &str) -> Res
             max_size: layer.docker.log_max_size.clone(),
             max_file: layer.docker.log_max_files,
         },
-    };
-    bootstrap::user_data(&told).map_err(|error| error.to_string())
+    }
 }
 
 /// How the declared root volume is told in a tag; nothing: as the image has it.
@@ -66,8 +62,8 @@ pub fn differences(desired: &Desired, layer: &Layer, cloud: &Ec2, instance: &Ins
     if let Some(is) = &launched.root_volume {
         compare("root volume", is, &root_volume(layer));
     }
-    if let (Some(is), Ok(script)) = (&launched.user_data, user_data(desired, layer, &instance.hostname)) {
-        compare("user-data", is, &bootstrap::fingerprint(&script));
+    if let Some(is) = &launched.user_data {
+        compare("user-data", is, &bootstrap::fingerprint(&bootstrap(desired, layer, &instance.hostname)));
     }
     differs
 }

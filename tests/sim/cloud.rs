@@ -1,0 +1,539 @@
+//! EC2 as it really is: client tokens, instances that come and go in their own time, volumes that stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel::{
+    action::{Action, Launch},
+    plan::fleet::{Phase, phase},
+    world::{Class, Ec2, Engine, Health, Image, Instance, Rest, Seen, State, Trouble, Volume},
+};
+
+use crate::{
+    dice::Dice,
+    real::{Ms, Real, is_live, refuse},
+    watch::PAST,
+};
+
+/// For so long a terminated instance can still be told of, and its token stands for it.
+const REMEMBERED: Ms = 3_600_000;
+
+/// The images that there are.
+pub const IMAGES: [&str; 3] = ["ami-00000001", "ami-00000002", "ami-00000003"];
+
+/// A target that is not one of the stack's.
+pub const STRANGER: &str = "i-stranger";
+
+/// What was launched with a token.
+#[derive(Clone)]
+struct Sent {
+    id: String,
+    ended: Option<Ms>,
+}
+
+/// What is not told of an instance, or not yet.
+#[derive(Clone, Default)]
+struct Machine {
+    /// Its volumes: told once it runs.
+    devices: BTreeMap<String, String>,
+    /// So many devices its bootstrap waits for.
+    mounts: usize,
+    /// How long its engine takes to come up.
+    takes: Ms,
+    /// Its engine answers from then on.
+    answers_at: Option<Ms>,
+    /// Its volumes are free then.
+    frees_at: Option<Ms>,
+}
+
+/// EC2's own side of the world.
+#[derive(Clone, Default)]
+pub struct Cloud {
+    tokens: BTreeMap<String, Sent>,
+    machines: BTreeMap<String, Machine>,
+    /// What is on the volume of an engine's own files, by the volume's id.
+    disks: BTreeMap<String, Engine>,
+    /// Containers that ran when their engine went down: it starts them again when it comes up.
+    asleep: BTreeSet<String>,
+    /// When the target of an instance that was terminated leaves by itself.
+    leaves: BTreeMap<String, Ms>,
+    modifying: BTreeMap<String, Ms>,
+    /// Zones without capacity until then.
+    pub full: BTreeMap<String, Ms>,
+    /// The controller reaches no engine until then.
+    pub dark: Ms,
+    /// Since when EC2 says that an instance is impaired, and until when.
+    pub impaired: BTreeMap<String, (Ms, Ms)>,
+    /// Since when the engine of an instance that runs is silent.
+    pub silent: BTreeMap<String, Ms>,
+    /// When an instance ended by somebody else's hand.
+    pub ended_by_hand: Vec<Ms>,
+    /// Instances that the controller terminates because there is one too many.
+    pub surplus: Vec<String>,
+    /// When a volume got the tags that say what it is for.
+    pub tagged: BTreeMap<String, Ms>,
+    pub launches: u32,
+    pub ends: u32,
+    addresses: u32,
+}
+
+/// An instance that is there, or can be again.
+pub fn is_alive(instance: &Instance) -> bool {
+    matches!(instance.status.as_str(), "pending" | "running" | "stopping" | "stopped")
+}
+
+impl Real {
+    pub fn on_ec2(&self) -> bool {
+        matches!(self.world.seen.provided.rest, Rest::Ec2(_))
+    }
+
+    /// What is there before anything is launched.
+    pub fn found_ec2(&mut self) {
+        let Some(cloud) = self.world.seen.provided.ec2_mut() else { return };
+        for id in IMAGES {
+            let image = Image { id: id.into(), root_device: "/dev/xvda".into() };
+            cloud.images.insert(id.into(), Seen::Known(image));
+        }
+        for balancer in self.world.seen.balancers.values_mut().filter_map(Seen::known_mut) {
+            balancer.targets.insert(STRANGER.into(), evenkeel::world::Target::InService);
+        }
+    }
+
+    fn ec2(&mut self) -> &mut Ec2 {
+        self.world.seen.provided.ec2_mut().expect("on EC2")
+    }
+
+    pub fn volumes(&self) -> &[Volume] {
+        self.world.seen.provided.ec2().and_then(|cloud| cloud.volumes.known()).map_or(&[], Vec::as_slice)
+    }
+
+    fn volume(&mut self, id: &str) -> Option<&mut Volume> {
+        self.ec2().volumes.known_mut()?.iter_mut().find(|volume| volume.id == id)
+    }
+
+    pub fn alive(&self) -> impl Iterator<Item = &Instance> {
+        self.instances().iter().filter(|instance| is_alive(instance))
+    }
+
+    pub fn by_id(&self, id: &str) -> Option<&Instance> {
+        self.instances().iter().find(|instance| instance.id == id)
+    }
+
+    fn status(&mut self, id: &str, status: &str) {
+        if let Some(instance) = self.instances_mut().iter_mut().find(|instance| instance.id == id) {
+            instance.status = status.into();
+        }
+    }
+
+    /// Its engine is up, whoever can reach it.
+    pub fn has_booted(&self, id: &str) -> bool {
+        self.cloud.machines.get(id).is_some_and(|machine| machine.answers_at.is_some_and(|at| at <= self.now))
+    }
+
+    pub fn was_sent(&self, token: &str) -> bool {
+        self.cloud.tokens.contains_key(token)
+    }
+
+    /// The moments at which something changes by itself.
+    pub fn cloud_moments(&self) -> impl Iterator<Item = Ms> {
+        let machines = self.cloud.machines.values().flat_map(|machine| [machine.answers_at, machine.frees_at]);
+        let timers = self.cloud.leaves.values().chain(self.cloud.modifying.values()).copied();
+        machines.flatten().chain(timers).chain(self.cloud.impaired.values().map(|(_, until)| *until))
+    }
+
+    /// Something that ended is not over yet, or something comes up.
+    pub fn cloud_is_busy(&self) -> bool {
+        let later = |at: &Option<Ms>| at.is_some_and(|at| at > self.now);
+        !self.cloud.leaves.is_empty()
+            || !self.cloud.modifying.is_empty()
+            || self.cloud.machines.values().any(|machine| later(&machine.answers_at) || machine.frees_at.is_some())
+    }
+
+    /// What EC2 does by itself until now.
+    pub fn cloud_goes_on(&mut self, dice: &mut Dice) {
+        let now = self.now;
+        let due: Vec<String> =
+            self.instance_at.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.instance_at.remove(&id);
+            match self.by_id(&id).map(|instance| instance.status.clone()).as_deref() {
+                Some("pending") => self.runs(&id),
+                Some("stopping") => self.status(&id, "stopped"),
+                Some("shutting-down") => self.is_terminated(&id, dice),
+                _ => {}
+            }
+        }
+        self.boots(dice);
+        self.frees();
+        let left: Vec<String> =
+            self.cloud.leaves.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        for id in left {
+            self.cloud.leaves.remove(&id);
+            self.forget_target(&id);
+        }
+        self.checks();
+        self.hears();
+        let done: Vec<String> =
+            self.cloud.modifying.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        for id in done {
+            self.cloud.modifying.remove(&id);
+            if let Some(volume) = self.volume(&id) {
+                volume.modifying = None;
+            }
+        }
+        let forgotten: Vec<String> = self
+            .cloud
+            .tokens
+            .iter()
+            .filter(|(_, sent)| sent.ended.is_some_and(|at| at + REMEMBERED <= now))
+            .map(|(token, _)| token.clone())
+            .collect();
+        for token in forgotten {
+            self.cloud.tokens.remove(&token);
+            self.ec2().spent_tokens.remove(&token);
+        }
+        self.cloud.full.retain(|_, until| *until > now);
+    }
+
+    fn runs(&mut self, id: &str) {
+        self.status(id, "running");
+        let Some(machine) = self.cloud.machines.get(id) else { return };
+        let devices = machine.devices.clone();
+        if let Some(launched) = self.launched(id) {
+            launched.devices.extend(devices);
+        }
+        self.begins_to_boot(id);
+    }
+
+    /// Its bootstrap waits for every volume that it is to mount.
+    fn begins_to_boot(&mut self, id: &str) {
+        let now = self.now;
+        let Some(instance) = self.by_id(id).filter(|instance| instance.status == "running") else { return };
+        let there = instance.launched.as_ref().map_or(0, |launched| launched.devices.len());
+        let Some(machine) = self.cloud.machines.get_mut(id) else { return };
+        if there >= machine.mounts && machine.answers_at.is_none() {
+            machine.answers_at = Some(now + machine.takes);
+        }
+    }
+
+    /// Engines that are up by now, with what was on the volume that they took over.
+    fn boots(&mut self, dice: &mut Dice) {
+        let up: Vec<(String, String)> = self
+            .instances()
+            .iter()
+            .filter(|i| i.status == "running" && self.has_booted(&i.id))
+            .map(|i| (i.id.clone(), i.hostname.clone()))
+            .collect();
+        for (id, hostname) in up {
+            if !self.world.seen.engines.contains_key(&hostname) {
+                let disk = self.disk_of(&id);
+                let engine = disk.and_then(|disk| self.cloud.disks.remove(&disk)).unwrap_or_default();
+                self.world.seen.engines.insert(hostname.clone(), Seen::Known(engine));
+            }
+            self.wakes(&hostname, dice);
+        }
+    }
+
+    /// The engine starts what ran when it went down ("unless-stopped").
+    fn wakes(&mut self, hostname: &str, dice: &mut Dice) {
+        let now = self.clock();
+        let Some(Seen::Known(engine)) = self.world.seen.engines.get_mut(hostname) else { return };
+        let mut woken = Vec::new();
+        for container in engine.containers.values_mut().filter(|container| self.cloud.asleep.remove(&container.id)) {
+            container.state = State::Running;
+            container.started_at = Some(now);
+            container.health = container.health.map(|_| Health::Starting);
+            woken.push(container.id.clone());
+        }
+        for id in woken {
+            self.started(hostname, &id, dice);
+        }
+    }
+
+    /// Its engine goes down, and everything with it.
+    fn sleeps(&mut self, hostname: &str) {
+        let live = self.engine(hostname).into_iter().flat_map(|engine| engine.containers.values());
+        let live: Vec<String> = live.filter(|container| is_live(container)).map(|c| c.id.clone()).collect();
+        self.cloud.asleep.extend(live);
+        self.halt(hostname);
+    }
+
+    fn disk_of(&self, id: &str) -> Option<String> {
+        self.by_id(id)?.launched.as_ref()?.devices.values().next().cloned()
+    }
+
+    fn frees(&mut self) {
+        let now = self.now;
+        let due: Vec<String> = self
+            .cloud
+            .machines
+            .iter()
+            .filter(|(_, machine)| machine.frees_at.is_some_and(|at| at <= now))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in due {
+            self.cloud.machines.remove(&id);
+            for volume in self.ec2().volumes.known_mut().into_iter().flatten() {
+                if volume.attached_to.as_ref() == Some(&id) {
+                    volume.attached_to = None;
+                    volume.state = "available".into();
+                }
+            }
+        }
+    }
+
+    fn checks(&mut self) {
+        let now = self.now;
+        // Until no read of the past can tell of it any more.
+        self.cloud.impaired.retain(|_, (_, until)| *until + PAST > now);
+        let fails = self.cloud.impaired.iter().filter(|(_, (_, until))| *until > now);
+        let impaired: Vec<String> = fails.map(|(id, _)| id.clone()).collect();
+        for instance in self.instances_mut() {
+            let fails = impaired.contains(&instance.id);
+            if let Some(launched) = &mut instance.launched {
+                launched.impaired = fails.then(|| "instance reachability failed".into());
+            }
+        }
+    }
+
+    /// Since when which engine is silent.
+    fn hears(&mut self) {
+        let silent: Vec<String> = self
+            .instances()
+            .iter()
+            .filter(|i| i.status == "running" && !self.answers(&i.hostname))
+            .map(|i| i.id.clone())
+            .collect();
+        let now = self.now;
+        self.cloud.silent.retain(|id, _| silent.contains(id));
+        for id in silent {
+            self.cloud.silent.entry(id).or_insert(now);
+        }
+    }
+
+    fn launched(&mut self, id: &str) -> Option<&mut evenkeel::world::Launched> {
+        self.instances_mut().iter_mut().find(|instance| instance.id == id)?.launched.as_mut()
+    }
+
+    /// What the other side makes of an action that only EC2 knows; nothing for any other.
+    pub fn ec2_effect(&mut self, action: &Action, dice: &mut Dice) -> Option<Result<(), Trouble>> {
+        if !self.on_ec2() {
+            return None;
+        }
+        Some(match action {
+            Action::LaunchInstance { launch } => self.launch(action, launch, dice),
+            Action::TerminateInstance { id, .. } => {
+                if self.by_id(id).is_some_and(is_alive) {
+                    self.end(id, dice);
+                }
+                Ok(())
+            }
+            Action::StartInstance { id, .. } => self.start(id, dice),
+            Action::AttachVolume { id, instance_id, device, .. } => self.attach(id, instance_id, device),
+            Action::ModifyVolume { id, volume, .. } => self.modify(action, id, volume.size_gib, dice),
+            Action::TagVolume { id, .. } => {
+                self.world.carry_out(action);
+                let now = self.now;
+                self.cloud.tagged.entry(id.clone()).or_insert(now);
+                Ok(())
+            }
+            Action::TagInstance { id, .. } | Action::SetSecurityGroups { id, .. } => {
+                if self.by_id(id).is_none() {
+                    return Some(Err(refuse(Class::Terminal, "InvalidInstanceID.NotFound")));
+                }
+                self.world.carry_out(action);
+                Ok(())
+            }
+            Action::Register { ec2_id, .. } if self.by_id(ec2_id).is_none_or(|i| i.status != "running") => {
+                Err(refuse(Class::Terminal, "InvalidTarget: it is not in a valid state"))
+            }
+            _ => return None,
+        })
+    }
+
+    fn launch(&mut self, action: &Action, launch: &Launch, dice: &mut Dice) -> Result<(), Trouble> {
+        if let Some(sent) = self.cloud.tokens.get(&launch.token) {
+            if self.by_id(&sent.id).is_some_and(is_alive) {
+                return Ok(());
+            }
+            return Err(refuse(Class::TokenSpent, "the token stands for an instance that has ended"));
+        }
+        if self.cloud.full.contains_key(&launch.zone) {
+            return Err(refuse(Class::Terminal, "InsufficientInstanceCapacity"));
+        }
+        self.world.carry_out(action);
+        self.world.now = self.clock();
+        self.cloud.addresses += 1;
+        let address = format!("10.0.{}.{}", self.cloud.addresses / 250, self.cloud.addresses % 250 + 1);
+        let instance = self.instances_mut().last_mut().expect("it was launched");
+        instance.private_ip = Some(address.clone());
+        instance.public_ip = Some(address);
+        let id = instance.id.clone();
+        let devices = instance.launched.as_mut().map(|launched| std::mem::take(&mut launched.devices));
+        let mounts = launch.user_data.split("mounts=(").nth(1).and_then(|rest| rest.split(')').next());
+        let machine = Machine {
+            devices: devices.unwrap_or_default(),
+            mounts: mounts.map_or(0, |mounts| mounts.matches("/dev/sd").count()),
+            takes: dice.between(15_000, 120_000),
+            ..Machine::default()
+        };
+        self.cloud.machines.insert(id.clone(), machine);
+        self.cloud.tokens.insert(launch.token.clone(), Sent { id: id.clone(), ended: None });
+        self.cloud.launches += 1;
+        self.instance_at.insert(id, self.now + dice.between(2_000, 20_000));
+        Ok(())
+    }
+
+    /// The instance ends for good, whoever has wished it.
+    fn end(&mut self, id: &str, dice: &mut Dice) {
+        let Some(instance) = self.by_id(id) else { return };
+        let hostname = instance.hostname.clone();
+        if self.is_this_one(id) && self.serves_well(&hostname) {
+            self.lose_flights(&hostname);
+        }
+        if self.is_this_one(id) {
+            self.sleeps(&hostname);
+            if let Some(Seen::Known(engine)) = self.world.seen.engines.remove(&hostname)
+                && let Some(disk) = self.disk_of(id)
+            {
+                self.cloud.disks.insert(disk, engine);
+            }
+        }
+        self.hung.remove(&hostname);
+        self.cloud.impaired.remove(id);
+        self.status(id, "shutting-down");
+        let gone = self.now + dice.between(5_000, 60_000);
+        self.instance_at.insert(id.to_owned(), gone);
+        let machine = self.cloud.machines.entry(id.to_owned()).or_default();
+        machine.answers_at = None;
+        machine.frees_at = Some(dice.between(self.now + 1, gone + 15_000));
+        self.cloud.ends += 1;
+    }
+
+    /// It is the one whose engine has the hostname.
+    fn is_this_one(&self, id: &str) -> bool {
+        let Some(instance) = self.by_id(id) else { return false };
+        let others = self.alive().filter(|other| other.hostname == instance.hostname && other.id != id);
+        is_alive(instance) && others.count() == 0
+    }
+
+    fn is_terminated(&mut self, id: &str, dice: &mut Dice) {
+        let instances = self.instances_mut();
+        let Some(at) = instances.iter().position(|instance| instance.id == id) else { return };
+        let gone = instances.remove(at);
+        let now = self.now;
+        let token = gone.launched.and_then(|launched| launched.token);
+        if let Some(token) = token {
+            if let Some(sent) = self.cloud.tokens.get_mut(&token) {
+                sent.ended = Some(now);
+            }
+            self.ec2().spent_tokens.insert(token);
+        }
+        self.cloud.leaves.insert(id.to_owned(), now + dice.between(1_000, 90_000));
+        if self.cloud.surplus.iter().any(|other| other == id) {
+            self.excused.remove(&gone.hostname);
+        }
+    }
+
+    fn start(&mut self, id: &str, dice: &mut Dice) -> Result<(), Trouble> {
+        match self.by_id(id).map(|instance| instance.status.clone()).as_deref() {
+            Some("stopped") => {
+                self.status(id, "pending");
+                let takes = dice.between(3_000, 20_000);
+                if let Some(machine) = self.cloud.machines.get_mut(id) {
+                    machine.takes = takes;
+                }
+                self.instance_at.insert(id.to_owned(), self.now + dice.between(2_000, 20_000));
+                Ok(())
+            }
+            Some("pending" | "running") => Ok(()),
+            _ => Err(refuse(Class::Terminal, "IncorrectInstanceState")),
+        }
+    }
+
+    fn attach(&mut self, id: &str, instance_id: &str, device: &str) -> Result<(), Trouble> {
+        let instance = self.by_id(instance_id).filter(|i| matches!(i.status.as_str(), "running" | "stopped"));
+        let Some((zone, devices)) = instance
+            .and_then(|instance| instance.launched.as_ref())
+            .map(|launched| (launched.zone.clone(), launched.devices.clone()))
+        else {
+            return Err(refuse(Class::Terminal, "IncorrectState"));
+        };
+        let Some(volume) = self.volume(id) else { return Err(refuse(Class::Terminal, "InvalidVolume.NotFound")) };
+        if volume.state != "available" || devices.contains_key(device) {
+            return Err(refuse(Class::Terminal, "VolumeInUse"));
+        }
+        if volume.zone != zone {
+            return Err(refuse(Class::Terminal, "InvalidVolume.ZoneMismatch"));
+        }
+        volume.state = "in-use".into();
+        volume.attached_to = Some(instance_id.to_owned());
+        if let Some(launched) = self.launched(instance_id) {
+            launched.devices.insert(device.to_owned(), id.to_owned());
+        }
+        self.begins_to_boot(instance_id);
+        Ok(())
+    }
+
+    fn modify(&mut self, action: &Action, id: &str, size: u32, dice: &mut Dice) -> Result<(), Trouble> {
+        let Some(volume) = self.volume(id) else { return Err(refuse(Class::Terminal, "InvalidVolume.NotFound")) };
+        if volume.modifying.is_some() {
+            return Err(refuse(Class::Terminal, "IncorrectModificationState"));
+        }
+        if volume.size_gib > size {
+            self.violate(format!("{action}: it would shrink"));
+            return Err(refuse(Class::Terminal, "InvalidParameterValue"));
+        }
+        volume.modifying = Some("modifying".into());
+        self.world.carry_out(action);
+        self.cloud.modifying.insert(id.to_owned(), self.now + dice.between(5_000, 60_000));
+        Ok(())
+    }
+
+    /// Somebody terminates it.
+    pub fn terminate_by_hand(&mut self, id: &str, dice: &mut Dice) {
+        let Some(hostname) = self.by_id(id).filter(|i| is_alive(i)).map(|i| i.hostname.clone()) else { return };
+        self.excuse(&hostname);
+        self.end(id, dice);
+        let now = self.now;
+        self.cloud.ended_by_hand.push(now);
+    }
+
+    /// Somebody stops it.
+    pub fn stop_by_hand(&mut self, id: &str, dice: &mut Dice) {
+        let Some(hostname) = self.by_id(id).filter(|i| i.status == "running").map(|i| i.hostname.clone()) else {
+            return;
+        };
+        self.excuse(&hostname);
+        self.sleeps(&hostname);
+        self.status(id, "stopping");
+        if let Some(machine) = self.cloud.machines.get_mut(id) {
+            machine.answers_at = None;
+        }
+        self.instance_at.insert(id.to_owned(), self.now + dice.between(5_000, 40_000));
+    }
+
+    /// Somebody detaches its first volume; what needs it ends.
+    pub fn detach_by_hand(&mut self, id: &str) {
+        let Some(instance) = self.by_id(id).filter(|i| i.status == "running") else { return };
+        let hostname = instance.hostname.clone();
+        let device = instance.launched.as_ref().and_then(|launched| launched.devices.keys().next().cloned());
+        let Some(device) = device else { return };
+        self.excuse(&hostname);
+        self.sleeps(&hostname);
+        let volume = self.launched(id).and_then(|launched| launched.devices.remove(&device));
+        if let Some(volume) = volume.and_then(|id| self.volume(&id)) {
+            volume.attached_to = None;
+            volume.state = "available".into();
+        }
+        if let Some(machine) = self.cloud.machines.get_mut(id) {
+            machine.answers_at = None;
+        }
+    }
+
+    /// Whether it lacks a volume that it is to mount, so that it never comes up by itself.
+    pub fn lacks_a_volume(&self, id: &str) -> bool {
+        let devices = self.by_id(id).and_then(|i| i.launched.as_ref()).map_or(0, |launched| launched.devices.len());
+        self.by_id(id).is_some_and(|instance| phase(&instance.status) == Phase::Online)
+            && self.cloud.machines.get(id).is_some_and(|machine| devices < machine.mounts)
+    }
+}
