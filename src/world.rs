@@ -94,6 +94,7 @@ pub struct Provided {
 /// What only one provider has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs)]
+#[allow(clippy::large_enum_variant, reason = "there is one to a stack and look, never many")]
 pub enum Rest {
     OpsWorks(OpsWorks),
     Ec2(Ec2),

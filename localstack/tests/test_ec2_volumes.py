@@ -108,6 +108,15 @@ def test_a_root_volume_stays_with_its_running_instance(cloud):
         cloud("DetachVolume", VolumeId=root)
 
 
+def test_volumes_of_one_launch_are_tagged_each_for_itself(cloud):
+    named = [{"ResourceType": "volume", "Tags": [{"Key": "Name", "Value": "shop"}]}]
+    instance(cloud, BlockDeviceMappings=[VOLUME], TagSpecifications=named)
+    ids = {v["Attachments"][0]["Device"]: v["VolumeId"] for v in cloud("DescribeVolumes")["Volumes"]}
+    cloud("CreateTags", Resources=[ids["/dev/sdf"]], Tags=[{"Key": "mount", "Value": "/var/lib/docker"}])
+    assert len(volume(cloud, ids["/dev/sdf"])["Tags"]) == 2
+    assert volume(cloud, ids["/dev/xvda"])["Tags"] == [{"Key": "Name", "Value": "shop"}]
+
+
 def test_termination_deletes_what_is_to_be_deleted_and_frees_the_rest(cloud):
     kept = {**VOLUME, "DeviceName": "/dev/sdg", "Ebs": {**VOLUME["Ebs"], "DeleteOnTermination": False}}
     instance_id = instance(cloud, BlockDeviceMappings=[VOLUME, kept])

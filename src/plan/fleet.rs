@@ -1,5 +1,9 @@
 //! Which instances there are, which of them stay, and how their engines are reached.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use crate::{
     action::{Access, Node},
     spec::{
@@ -7,7 +11,7 @@ use crate::{
         engine::engine_name,
         stack::{AddressKind, Transport},
     },
-    world::{Instance, Observed, OwLayer, Rest},
+    world::{Instance, Launched, Observed, OwLayer, Rest},
 };
 
 /// What a provider's word for an instance's state means for Evenkeel.
@@ -36,6 +40,18 @@ pub fn phase(status: &str) -> Phase {
         "start_failed" | "setup_failed" | "stop_failed" | "connection_lost" => Phase::Troubled,
         _ => Phase::Starting,
     }
+}
+
+/// How long it may take from a launch until the engine answers: an update of the package lists, Docker, a file system.
+const BOOTSTRAP: Duration = Duration::from_secs(15 * 60);
+
+/// Until when an instance's bootstrap may take; nothing when its engine answered before, or it said that it failed.
+pub(super) fn bootstraps_until(launched: &Launched, now: Timestamp) -> Option<Timestamp> {
+    if launched.ready || launched.bootstrap.is_some() {
+        return None;
+    }
+    let until = launched.at.unwrap_or(now) + BOOTSTRAP;
+    Some(until).filter(|until| now < *until)
 }
 
 /// The number in a hostname that belongs to a layer: `docker2` → 2.

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     action::{Action, EngineAction},
     spec::{Desired, Layer, balancer::words},
-    world::{Engine, Instance, Observed, Seen},
+    world::{Class, Engine, Instance, Observed, Seen},
 };
 
 pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Observed, facts: &Facts, now: Timestamp) {
@@ -119,6 +119,16 @@ impl<'a> Desk<'a> {
             let node = fleet::node(&desired.stack, self.layer, instance);
             let engine = match (&node, self.seen.engines.get(&instance.hostname)) {
                 (Some(_), Some(Seen::Known(engine))) => Some(engine),
+                // That a new one does not answer yet is waited for, and no trouble.
+                (Some(_), Some(Seen::Unknown(trouble)))
+                    if trouble.class == Class::Transient
+                        && instance
+                            .launched
+                            .as_ref()
+                            .is_some_and(|it| fleet::bootstraps_until(it, self.now).is_some()) =>
+                {
+                    None
+                }
                 (Some(_), Some(Seen::Unknown(trouble))) => {
                     plan.unobservable(&instance.hostname, trouble);
                     None

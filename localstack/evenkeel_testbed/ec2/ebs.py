@@ -259,7 +259,7 @@ def _new(tables: dict, where: Where, zone: str, wanted: dict, tags: dict, root: 
         CreateTime=testbed.now(),
         State="available",
         Attachments=[],
-        Tags=tags,
+        Tags=dict(tags),
         _root=root,
         _file=None if root else str(volumes.create(volume_id, wanted["Size"])),
         **wanted,

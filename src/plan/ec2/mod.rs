@@ -23,9 +23,6 @@ use crate::{
     world::{Ec2, Instance, Launched, Observed, Seen, tag},
 };
 
-/// How long an instance may take from its launch to the first answer of its engine: packages are installed meanwhile.
-const BOOTSTRAP: std::time::Duration = std::time::Duration::from_secs(15 * 60);
-
 /// All that a decision about a layer's instances rests on.
 struct Desk<'a> {
     desired: &'a Desired,
@@ -157,9 +154,8 @@ impl Desk<'_> {
             );
             return plan.condition(Kind::InstanceTrouble, hostname, message);
         }
-        let until = launched.at.map(|at| at + BOOTSTRAP);
-        if until.is_none_or(|until| self.now < until) {
-            return plan.hold(hostname, "its bootstrap: Docker is installed and started", until);
+        if let Some(until) = fleet::bootstraps_until(launched, self.now) {
+            return plan.hold(hostname, "its bootstrap: Docker is installed and started", Some(until));
         }
         let message = format!(
             "its engine has never answered since it was launched; see what its bootstrap says with aws ec2 \

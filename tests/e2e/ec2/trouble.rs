@@ -96,7 +96,6 @@ async fn an_api_that_throttles_fails_and_lags_for_a_minute_delays_a_fleet_and_do
     // A volume that somebody detaches from an instance that serves: said, and the instance is left alone.
     let instance = fleet.instance("docker1");
     let volume = fleet.volumes().into_keys().next().expect("a volume");
-    eprintln!("detaching {volume} of {:?} from {}", fleet.volumes(), instance.ec2_id);
     fleet.ec2("DetachVolume", &[("VolumeId", &volume), ("Force", "true")]);
     controller.until(name, "told that the volume was detached", 60, |status| says(status, &volume)).await;
     assert_eq!(fleet.instance("docker1").ec2_id, instance.ec2_id);
