@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::retry::ErrorKind;
 use tokio::time::Instant;
 
-use super::trouble;
+use super::service;
 
 /// The longest that a request waits for its turn; well within the time that one attempt has.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,9 +40,9 @@ pub(super) fn limits(service: &str) -> (Limit, Limit) {
     let each = |burst, per_second| Limit { burst, per_second, each: true };
     let together = |burst, per_second| Limit { burst, per_second, each: false };
     match service {
-        trouble::EC2 => (each(20.0, 5.0), each(5.0, 1.0)),
-        trouble::ELB => (together(30.0, 8.0), together(15.0, 3.0)),
-        trouble::SSM => (each(10.0, 5.0), each(3.0, 1.0)),
+        service::EC2 => (each(20.0, 5.0), each(5.0, 1.0)),
+        service::ELB => (together(30.0, 8.0), together(15.0, 3.0)),
+        service::SSM => (each(10.0, 5.0), each(3.0, 1.0)),
         _ => (each(20.0, 5.0), each(10.0, 2.0)),
     }
 }

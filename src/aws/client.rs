@@ -16,7 +16,7 @@ use super::{
     bucket::{limited, limits},
     calls::Calls,
     retry::OnlyThrottled,
-    trouble,
+    service,
 };
 use crate::spec::{Stack, stack::AssumeRole};
 
@@ -107,11 +107,11 @@ macro_rules! pair {
 impl Clients {
     pub(super) fn new(config: &SdkConfig, calls: &Calls) -> Clients {
         Clients {
-            opsworks: pair!(opsworks, trouble::OPSWORKS, config, calls),
-            elb: pair!(elb, trouble::ELB, config, calls),
-            elbv2: pair!(elbv2, trouble::ELB, config, calls),
-            ec2: pair!(ec2, trouble::EC2, config, calls),
-            ssm: pair!(ssm, trouble::SSM, config, calls),
+            opsworks: pair!(opsworks, service::OPSWORKS, config, calls),
+            elb: pair!(elb, service::ELB, config, calls),
+            elbv2: pair!(elbv2, service::ELB, config, calls),
+            ec2: pair!(ec2, service::EC2, config, calls),
+            ssm: pair!(ssm, service::SSM, config, calls),
         }
     }
 }

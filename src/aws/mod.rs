@@ -4,6 +4,7 @@
 mod balancers;
 mod bucket;
 mod calls;
+mod chain;
 mod client;
 mod clouds;
 mod door;
@@ -13,6 +14,7 @@ mod elbv2;
 mod opsworks;
 mod retry;
 mod role;
+mod service;
 mod several;
 mod ssm;
 mod sweeps;

@@ -13,7 +13,7 @@ use aws_credential_types::{
 };
 use aws_smithy_types::error::ErrorMetadata;
 
-use super::{calls::Calls, trouble};
+use super::{calls::Calls, chain, service};
 use crate::{
     spec::stack::AssumeRole,
     world::{Class, Fault},
@@ -62,7 +62,7 @@ impl Role {
         {
             return Err(CredentialsError::provider_error(refusal.clone()));
         }
-        self.calls.add(trouble::STS, "AssumeRole");
+        self.calls.add(service::STS, "AssumeRole");
         let error = match self.sts.provide_credentials().await {
             Ok(credentials) => {
                 *self.refused() = None;
@@ -70,14 +70,14 @@ impl Role {
             }
             Err(error) => error,
         };
-        match trouble::find::<ErrorMetadata>(&error) {
+        match chain::find::<ErrorMetadata>(&error) {
             Some(answer) => {
                 let refusal = self.not_assumed(answer);
                 *self.refused() = Some((Instant::now(), refusal.clone()));
                 Err(CredentialsError::provider_error(refusal))
             }
             // The controller's own credentials are what is missing.
-            None if trouble::chain(&error)
+            None if chain::chain(&error)
                 .skip(1)
                 .any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_)))) =>
             {

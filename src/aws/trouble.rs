@@ -7,15 +7,12 @@ use aws_sdk_opsworks::operation::RequestId;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{bucket::Full, role::NotAssumed};
+use super::{
+    bucket::Full,
+    chain::{chain, find},
+    role::NotAssumed,
+};
 use crate::world::{Class, Fault, Trouble};
-
-/// The service names that IAM policies use.
-pub(super) const OPSWORKS: &str = "opsworks";
-pub(super) const ELB: &str = "elasticloadbalancing";
-pub(super) const EC2: &str = "ec2";
-pub(super) const SSM: &str = "ssm";
-pub(super) const STS: &str = "sts";
 
 /// One API call, as far as an error message tells it.
 #[derive(Debug, Clone, Copy)]
@@ -196,14 +193,6 @@ impl Failure {
     }
 }
 
-pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    chain(error).find_map(|error| error.downcast_ref())
-}
-
 /// True when the connection itself did not come about.
 fn connecting(error: &(dyn Error + 'static)) -> bool {
     let refused = |error: &io::Error| {
@@ -239,6 +228,7 @@ mod tests {
     use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
 
     use super::*;
+    use crate::aws::service::OPSWORKS;
 
     type Failed = SdkError<DescribeStacksError, HttpResponse>;
 

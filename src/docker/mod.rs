@@ -13,6 +13,7 @@ mod images;
 mod look;
 mod pull;
 mod ssh;
+mod timeouts;
 mod transport;
 mod trouble;
 mod words;

@@ -30,7 +30,8 @@ use tower_service::Service;
 use super::{
     certs::{Certs, Pems},
     ssh::{self, Keys, Link, Login},
-    trouble::{self, CONNECT},
+    timeouts::CONNECT,
+    trouble,
 };
 use crate::{
     action::{Access, Node},

@@ -5,13 +5,11 @@ use std::{error::Error as StdError, io, time::Duration};
 use bollard::errors::Error;
 
 use super::ssh::Failure;
+use super::timeouts::CONNECT;
 use crate::{
     action::{Access, Node},
     world::{Class, Fault, Trouble},
 };
-
-/// How long a TCP connection together with its TLS handshake may take.
-pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 /// The trouble that an error of a call makes, with the engine it came from.
 pub(super) fn of(node: &Node, error: &Error) -> Trouble {

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::{
-    aws::{client::Clients, trouble},
+    aws::{client::Clients, service, trouble},
     world::{Class, Trouble, tag},
 };
 
@@ -43,7 +43,7 @@ impl Api {
 
     pub(super) fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
         let reads = ["Describe", "Get"].iter().any(|word| operation.starts_with(word));
-        let service = if operation == "GetParameters" { trouble::SSM } else { trouble::EC2 };
+        let service = if operation == "GetParameters" { service::SSM } else { service::EC2 };
         trouble::Call { service, operation, on, region: &self.region, reads }
     }
 

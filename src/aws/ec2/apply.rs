@@ -1,20 +1,18 @@
 //! One mutation each of an instance, with its precondition checked just before: it bears this stack's mark still.
 
-use std::{collections::BTreeMap, error::Error};
+use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{self, EbsInstanceBlockDeviceSpecification, InstanceBlockDeviceMappingSpecification};
-use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{
     api::{Api, is_not_found},
-    launch::{self, tags_from},
-    seen::{has_ended, state, tagged, text},
+    desk::{Desk, failed, gone},
+    launch,
+    seen::{state, tagged, text},
     volume,
 };
 use crate::{
     action::Action,
-    aws::trouble::Call,
     bootstrap,
     spec::{Stack, stack::DeletionPolicy},
     world::{Class, Trouble, tag},
@@ -37,42 +35,7 @@ pub(super) async fn apply(api: &Api, stack: &Stack, action: &Action) -> Result<(
     }
 }
 
-/// What every action needs.
-pub(super) struct Desk<'a> {
-    pub api: &'a Api,
-    pub stack: &'a Stack,
-}
-
 impl Desk<'_> {
-    pub(super) fn on(&self, hostname: &str, id: &str) -> String {
-        format!("instance {hostname} ({id}) of stack {}", self.stack.name)
-    }
-
-    /// The instance, as long as it bears this stack's and this hostname's tags; nothing when it has ended.
-    pub(super) async fn instance(
-        &self,
-        call: &Call<'_>,
-        id: &str,
-        hostname: &str,
-    ) -> Result<Option<types::Instance>, Trouble> {
-        let Some(found) = self.api.instance(id, call.on).await?.filter(|found| !has_ended(found)) else {
-            return Ok(None);
-        };
-        self.check_mark(call, &found.tags)?;
-        if tagged(&found.tags, tag::HOSTNAME) != Some(hostname) {
-            return Err(call.own(Class::Transient, format!("its tag {} is another now; left alone", tag::HOSTNAME)));
-        }
-        Ok(Some(found))
-    }
-
-    pub(super) fn check_mark(&self, call: &Call<'_>, tags: &Option<Vec<types::Tag>>) -> Result<(), Trouble> {
-        if tagged(tags, tag::STACK) == Some(self.stack.name.as_str()) {
-            return Ok(());
-        }
-        let said = format!("it does not bear the tag {} of this stack; left alone", tag::STACK);
-        Err(call.own(Class::Transient, said))
-    }
-
     async fn start(&self, id: &str, hostname: &str) -> Result<(), Trouble> {
         let on = self.on(hostname, id);
         let call = self.api.call("StartInstances", &on);
@@ -142,16 +105,6 @@ impl Desk<'_> {
         self.create_tags(&call, id, tags).await
     }
 
-    pub(super) async fn create_tags(
-        &self,
-        call: &Call<'_>,
-        id: &str,
-        tags: &BTreeMap<String, String>,
-    ) -> Result<(), Trouble> {
-        let request = self.api.write().create_tags().resources(id).set_tags(Some(tags_from(tags)));
-        request.send().await.map(drop).map_err(|error| failed(call, &error))
-    }
-
     async fn set_security_groups(&self, id: &str, hostname: &str, groups: &[String]) -> Result<(), Trouble> {
         let on = self.on(hostname, id);
         let call = self.api.call("ModifyInstanceAttribute", &on);
@@ -159,22 +112,4 @@ impl Desk<'_> {
         let request = self.api.write().modify_instance_attribute().instance_id(id).set_groups(Some(groups.to_vec()));
         request.send().await.map(drop).map_err(|error| failed(&call, &error))
     }
-}
-
-pub(super) fn gone(call: &Call<'_>) -> Trouble {
-    call.own(Class::Transient, "it is gone; the next look tells what to do instead")
-}
-
-/// The trouble of a mutation of something that was looked at just before: that it is gone meanwhile, or in a state
-/// that does not allow it yet (`IncorrectInstanceState`, `IncorrectModificationState`, …), is no fault of the manifest.
-pub(super) fn failed<E>(call: &Call<'_>, error: &SdkError<E, HttpResponse>) -> Trouble
-where
-    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-{
-    let mut trouble = call.failed(error);
-    let passing = ["Incorrect", "InvalidInstanceID", "InvalidVolume.NotFound", "VolumeInUse"];
-    if error.code().is_some_and(|code| passing.iter().any(|word| code.starts_with(word))) {
-        trouble.class = Class::Transient;
-    }
-    trouble
 }

@@ -4,6 +4,7 @@ mod api;
 mod apply;
 mod census;
 mod console;
+mod desk;
 mod flight;
 mod image;
 mod launch;

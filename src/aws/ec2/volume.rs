@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{self, VolumeType};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{
-    apply::{Desk, failed, gone},
+    desk::{Desk, failed, gone},
     launch::number,
     seen::{self, state},
 };

@@ -18,6 +18,7 @@ use super::{
     Aws,
     client::{Clients, Place},
     door::Doors,
+    service,
     sweeps::Sweeps,
     trouble,
 };
@@ -76,7 +77,7 @@ struct Api {
 impl Api {
     fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
         let reads = operation.starts_with("Describe");
-        trouble::Call { service: trouble::ELB, operation, on, region: &self.place.region, reads }
+        trouble::Call { service: service::ELB, operation, on, region: &self.place.region, reads }
     }
 
     /// What the balancer says of every instance that is registered.
@@ -115,7 +116,7 @@ impl Api {
         let message = format!(
             "{}:{operation}: load balancer {balancer} does not exist in {}: create it or correct loadBalancers in the \
              manifest",
-            trouble::ELB,
+            service::ELB,
             self.place.region
         );
         Trouble { class: Class::Terminal, message }

@@ -18,6 +18,7 @@ use super::{
     Aws,
     client::{Clients, Place},
     door::Doors,
+    service,
     sweeps::Sweeps,
     trouble,
 };
@@ -144,7 +145,7 @@ struct Api {
 impl Api {
     fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
         let reads = operation.starts_with("Describe");
-        trouble::Call { service: trouble::ELB, operation, on, region: &self.place.region, reads }
+        trouble::Call { service: service::ELB, operation, on, region: &self.place.region, reads }
     }
 
     /// What a group says of all its targets, or of one whether it is registered or not; nothing when the group is gone.
@@ -172,7 +173,7 @@ impl Api {
         let message = format!(
             "{}:{operation}: target group {group} does not exist in {}: create it or correct loadBalancers in the \
              manifest",
-            trouble::ELB,
+            service::ELB,
             self.place.region
         );
         Trouble { class: Class::Terminal, message }

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::{
-    aws::{client::Clients, trouble},
+    aws::{client::Clients, service, trouble},
     spec::Stack,
     world::{Class, Trouble},
 };
@@ -28,7 +28,7 @@ impl Api<'_> {
 
     pub(super) fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
         let reads = operation.starts_with("Describe");
-        trouble::Call { service: trouble::OPSWORKS, operation, on, region: &self.stack.region, reads }
+        trouble::Call { service: service::OPSWORKS, operation, on, region: &self.stack.region, reads }
     }
 
     fn failed<E>(&self, operation: &'static str, error: &SdkError<E, HttpResponse>) -> Trouble

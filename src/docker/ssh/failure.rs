@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::SOCKET;
 use crate::{
     action::Node,
-    docker::trouble::CONNECT,
+    docker::timeouts::CONNECT,
     world::{Class, Fault, Trouble},
 };
 

@@ -26,7 +26,7 @@ pub(super) use tunnel::Connector;
 use failure::Socket;
 use tunnel::Tunnel;
 
-use super::trouble::CONNECT;
+use super::timeouts::CONNECT;
 use crate::ports::{HostKeys, Pinned};
 
 /// Where a Docker engine listens, unless someone has moved it.

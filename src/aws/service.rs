@@ -1,0 +1,7 @@
+//! The names of services, as IAM policies use them.
+
+pub(super) const OPSWORKS: &str = "opsworks";
+pub(super) const ELB: &str = "elasticloadbalancing";
+pub(super) const EC2: &str = "ec2";
+pub(super) const SSM: &str = "ssm";
+pub(super) const STS: &str = "sts";
