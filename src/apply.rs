@@ -1,6 +1,8 @@
 //! Carries out one action. Decides nothing: each action has a deadline, and a precondition that is checked just
 //! before.
 
+use std::collections::BTreeSet;
+
 use crate::{
     action::{Action, EngineAction, Guard},
     observe::Ports,
@@ -35,8 +37,29 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
             }
             ports.engines.apply(node, what, progress).await
         }
+        Action::TerminateInstance { id, hostname } => {
+            gets_no_requests(ports, stack, id, hostname).await?;
+            ports.cloud.apply(stack, action).await
+        }
         _ => ports.cloud.apply(stack, action).await,
     }
+}
+
+/// The precondition of ending an instance for good: the plan may rest on what a load balancer said before it was
+/// registered there.
+async fn gets_no_requests(ports: &Ports, stack: &Stack, id: &str, hostname: &str) -> Result<(), Trouble> {
+    let balancers: BTreeSet<&str> =
+        stack.layers.iter().flat_map(|layer| layer.load_balancers.iter().map(|balancer| balancer.name())).collect();
+    for name in balancers {
+        let trouble = match ports.balancers.target(stack, name, id).await {
+            Seen::Known(Some(Target::InService)) => format!("{} sends it requests", words(name)),
+            Seen::Known(_) => continue,
+            Seen::Unknown(trouble) => trouble.message,
+        };
+        let message = format!("{hostname} ({id}) was not terminated: {trouble}; it is drained first");
+        return Err(Trouble { class: Class::Transient, message });
+    }
+    Ok(())
 }
 
 /// The precondition of stopping what serves: no balancer sends the instance requests.
@@ -54,4 +77,107 @@ async fn still_out(ports: &Ports, stack: &Stack, guard: &Guard, subject: &str) -
         return Err(Trouble { class: Class::Transient, message: format!("{subject} was not stopped: {trouble}") });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    use async_trait::async_trait;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        action::Node,
+        ports::{Balancers, Cloud, Engines},
+        spec::{File, validate},
+        world::{Balancer, Engine, Provided},
+    };
+
+    const MANIFEST: &str = include_str!("../tests/scenarios/manifests/ec2.yaml");
+
+    /// A load balancer that says one thing of every instance, and what the provider was asked for.
+    struct Fake {
+        says: Seen<Option<Target>>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl Cloud for Fake {
+        async fn look(&self, _: &Stack) -> Provided {
+            unreachable!("nobody looks")
+        }
+
+        async fn apply(&self, _: &Stack, action: &Action) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(action.key());
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Balancers for Fake {
+        async fn look(&self, _: &Stack, _: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
+            unreachable!("nobody looks")
+        }
+
+        async fn target(&self, _: &Stack, _: &str, _: &str) -> Seen<Option<Target>> {
+            self.says.clone()
+        }
+
+        async fn apply(&self, _: &Stack, _: &Action) -> Result<(), Trouble> {
+            unreachable!("nothing is registered")
+        }
+    }
+
+    #[async_trait]
+    impl Engines for Fake {
+        async fn look(&self, _: &Node, _: &BTreeSet<String>) -> Seen<Engine> {
+            unreachable!("nobody looks")
+        }
+
+        async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+            unreachable!("nothing is done on an engine")
+        }
+
+        async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
+    }
+
+    async fn terminate(says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
+        let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
+        let stack = validate::load("r1", files).unwrap().into_values().next().unwrap().stack;
+        let fake = Arc::new(Fake { says, asked: Mutex::default() });
+        let ports = Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone() };
+        let action = Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into() };
+        let result = apply(&ports, &stack, &action, &(Arc::new(|_| ()) as _)).await;
+        let asked = fake.asked.lock().unwrap().len();
+        (result, asked)
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_a_load_balancer_sends_requests_to_is_not_terminated() {
+        let (result, asked) = terminate(Seen::Known(Some(Target::InService))).await;
+        let trouble = result.unwrap_err();
+        assert_eq!((trouble.class, asked), (Class::Transient, 0));
+        assert_eq!(
+            trouble.message,
+            "docker1 (i-1) was not terminated: target group hello:80 sends it requests; it is drained first"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_instance_of_which_a_load_balancer_gives_no_answer_is_not_terminated() {
+        let none = Trouble { class: Class::Throttled, message: "no answer".into() };
+        let (result, asked) = terminate(Seen::Unknown(none)).await;
+        assert_eq!((result.unwrap_err().class, asked), (Class::Transient, 0));
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_gets_no_requests_is_terminated() {
+        for says in [None, Some(Target::Draining), Some(Target::OutOfService("its check fails".into()))] {
+            assert_eq!(terminate(Seen::Known(says)).await, (Ok(()), 1));
+        }
+    }
 }

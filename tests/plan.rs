@@ -11,6 +11,7 @@
 //! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` (reads miss it), `lost ACTION` (it is done, and its answer
 //! never comes), `impaired HOST`, `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
 //! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
+//! · `busy HOST` (something was begun there and does not show yet), `idle`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
 
 mod trial;
@@ -18,6 +19,7 @@ mod trial;
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
 
 use evenkeel::{
+    action::Lane,
     plan::{Intent, forecast::forecast},
     world::{Class, ContainerSeen, Health, Seen, State, Target, Trouble},
 };
@@ -148,6 +150,10 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.facts.intents.insert(rest.into(), sent);
         }
         "crash" => trial.crash(),
+        "busy" => {
+            trial.facts.busy.insert(Lane::Node(rest.into()));
+        }
+        "idle" => trial.facts.busy.clear(),
         "unknown" => {
             trial.unknown.insert(rest.into());
         }

@@ -9,7 +9,7 @@ use super::{
     view::{Desk, View, careful},
 };
 use crate::{
-    action::{Action, Guard},
+    action::{Action, Guard, Lane},
     spec::{Desired, Layer, balancer::words},
     status::Kind,
     world::{Instance, Observed, Seen, Target},
@@ -148,6 +148,8 @@ pub(super) fn drain_for_removal(
     let in_service = members
         .iter()
         .filter(|(_, other)| other.id != instance.id)
+        // What was begun there a moment ago, and does not show yet, may be its own way out.
+        .filter(|(_, other)| !facts.busy.contains(&Lane::Node(other.hostname.clone())))
         .filter(|(_, other)| matches!(standing(layer, other, seen), Standing::InService | Standing::NoBalancers))
         .count();
     let standing = standing(layer, instance, seen);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel::{
     action::{Action, Launch},
     plan::fleet::{Phase, phase},
-    world::{Class, Ec2, Engine, Health, Image, Instance, Rest, Seen, State, Trouble, Volume},
+    world::{Class, Ec2, Engine, Health, Image, Instance, Rest, Seen, State, Target, Trouble, Volume},
 };
 
 use crate::{
@@ -20,7 +20,7 @@ const REMEMBERED: Ms = 3_600_000;
 /// The images that there are.
 pub const IMAGES: [&str; 3] = ["ami-00000001", "ami-00000002", "ami-00000003"];
 
-/// A target that is not one of the stack's.
+/// A target that is not one of the stack's, and not counted on.
 pub const STRANGER: &str = "i-stranger";
 
 /// What was launched with a token.
@@ -61,6 +61,8 @@ pub struct Cloud {
     pub full: BTreeMap<String, Ms>,
     /// The controller reaches no engine until then.
     pub dark: Ms,
+    /// Machines that are frozen until then: nothing on them answers anybody.
+    pub frozen: BTreeMap<String, Ms>,
     /// Since when EC2 says that an instance is impaired, and until when.
     pub impaired: BTreeMap<String, (Ms, Ms)>,
     /// Since when the engine of an instance that runs is silent.
@@ -94,7 +96,8 @@ impl Real {
             cloud.images.insert(id.into(), Seen::Known(image));
         }
         for balancer in self.world.seen.balancers.values_mut().filter_map(Seen::known_mut) {
-            balancer.targets.insert(STRANGER.into(), evenkeel::world::Target::InService);
+            let why = Target::OutOfService("its health check fails".into());
+            balancer.targets.insert(STRANGER.into(), why);
         }
     }
 
@@ -192,6 +195,7 @@ impl Real {
             self.ec2().spent_tokens.remove(&token);
         }
         self.cloud.full.retain(|_, until| *until > now);
+        self.cloud.frozen.retain(|_, until| *until > now);
     }
 
     fn runs(&mut self, id: &str) {
@@ -399,6 +403,7 @@ impl Real {
             }
         }
         self.hung.remove(&hostname);
+        self.cloud.frozen.remove(&hostname);
         self.cloud.impaired.remove(id);
         self.status(id, "shutting-down");
         let gone = self.now + dice.between(5_000, 60_000);

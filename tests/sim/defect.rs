@@ -212,6 +212,7 @@ impl Defect {
                 | Defect::DrainingCountsAsHealthy
                 | Defect::BudgetIgnored
                 | Defect::DrainSkipped
+                | Defect::TerminateWithoutDrain
         )
     }
 

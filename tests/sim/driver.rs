@@ -118,6 +118,9 @@ pub struct Sim {
     pub storm_until: Ms,
     pub down_until: Ms,
     pub began_with_nothing: bool,
+    /// Many a launch is the last thing that a controller does.
+    pub crashes_at_launch: bool,
+    crash_at: Option<Ms>,
     last_cloud: Option<Provided>,
     revision: u32,
     pub poll: Ms,
@@ -150,6 +153,8 @@ impl Sim {
             storm_until: 0,
             down_until: 0,
             began_with_nothing: true,
+            crashes_at_launch: false,
+            crash_at: None,
             last_cloud: None,
             revision: 1,
             poll: 2_000,
@@ -177,6 +182,7 @@ impl Sim {
     pub fn crash(&mut self) {
         self.facts = Facts::default();
         self.last_cloud = None;
+        self.crash_at = None;
         for running in std::mem::take(&mut self.running).into_values() {
             if running.result.is_none()
                 && matches!(running.ending, Ending::Well | Ending::AnswerLost)
@@ -213,6 +219,9 @@ impl Sim {
         self.real.advance(to, &mut self.dice);
         self.take_in();
         self.watch.after(&mut self.real, &self.desired);
+        if self.crash_at.is_some_and(|at| at <= self.real.now) {
+            self.crash();
+        }
         if self.real.now < self.down_until {
             return plan.clone();
         }
@@ -434,6 +443,10 @@ impl Sim {
             ending,
             result: None,
         };
+        if self.crashes_at_launch && action.token().is_some() && self.dice.one_in(2) {
+            // Before it is sent, or once it took effect and before the answer.
+            self.crash_at = Some(if self.dice.one_in(4) { now } else { running.effect_at });
+        }
         self.running.insert(lane, running);
     }
 

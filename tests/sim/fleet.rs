@@ -22,14 +22,14 @@ impl Watch {
             return real.violate(format!("{action}: it is not ours"));
         }
         let hostname = instance.hostname.clone();
-        let surplus = is_surplus(real, desired);
-        if !surplus && !is_ill(real, desired, &instance) {
+        let (surplus, ill) = (is_surplus(real, desired), is_ill(real, desired, &instance));
+        if !surplus && !ill {
             return real.violate(format!("{action}: nothing calls for it"));
         }
         self.must_be_out(real, desired, action, &hostname, id);
         // One of those that are launched otherwise than declared leaves once another one serves in its stead.
         let count = desired.stack.layers[0].instances.count as usize;
-        let refreshes = surplus && real.alive().count() == count + 1 && is_outdated(real, desired, &instance);
+        let refreshes = !ill && real.alive().count() == count + 1 && is_outdated(real, desired, &instance);
         if refreshes && real.clear_sight && !real.excused.contains_key(&hostname) {
             let serving = live(real).into_iter().filter(|other| other.id != id && stands_in(real, other)).count();
             if serving < count {
@@ -131,7 +131,7 @@ pub fn check_end(sim: &Sim) -> Result<(), String> {
         if let Some(left) = balancer.targets.keys().find(|id| !known(id)) {
             return Err(format!("{left} is left over in {name}"));
         }
-        if balancer.targets.get(STRANGER) != Some(&Target::InService) {
+        if !balancer.targets.contains_key(STRANGER) {
             return Err(format!("the stranger in {name} is gone"));
         }
     }

@@ -145,7 +145,8 @@ fn run(scene: Scene, seed: u64, defect: Option<Defect>) -> Result<Ran, (String, 
 
 fn play(sim: &mut Sim, scene: Scene) -> Result<(), String> {
     sim.trouble = [0, 30, 12, 6][sim.dice.below(4) as usize];
-    let rate = [25, 50, 120][sim.dice.below(3) as usize];
+    let rate = if scene.on_ec2() { [10, 20, 50] } else { [25, 50, 120] }[sim.dice.below(3) as usize];
+    sim.crashes_at_launch = scene.on_ec2() && sim.dice.one_in(3);
     sim.poll = sim.dice.between(1_000, 4_000);
     if sim.dice.one_in(3) {
         sim.real.elb_drain = 300_000;
@@ -187,6 +188,7 @@ fn play(sim: &mut Sim, scene: Scene) -> Result<(), String> {
     }
     // The faults stop.
     sim.trouble = 0;
+    sim.crashes_at_launch = false;
     sim.haze = driver::Haze::default();
     sim.real.fates.clear();
     sim.real.stuck.clear();
@@ -326,6 +328,7 @@ fn ended(sim: &Sim) -> Vec<String> {
             all.push(format!("{} {name} {}", instance.hostname, target == Some(&Target::InService)));
         }
     }
+    all.push(format!("{} launches, {} ends, {:?}", sim.real.cloud.launches, sim.real.cloud.ends, sim.real.made));
     all.sort();
     all
 }

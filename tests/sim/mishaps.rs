@@ -61,7 +61,13 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         9 | 10 => {
             let Some((_, hostname)) = an_instance(sim) else { return };
             let until = now + if sim.dice.one_in(2) { sim.dice.between(2_000, 60_000) } else { 500_000 };
-            sim.say(format!("(the engine of {hostname} is silent for {}s)", (until - now) / 1000));
+            let frozen = sim.dice.one_in(3);
+            let what = if frozen { "is frozen" } else { "has a silent engine" };
+            sim.say(format!("({hostname} {what} for {}s)", (until - now) / 1000));
+            if frozen {
+                sim.real.excuse(&hostname);
+                sim.real.cloud.frozen.insert(hostname.clone(), until);
+            }
             sim.real.hung.insert(hostname, until);
         }
         11 => {
@@ -131,6 +137,7 @@ pub fn peace(sim: &mut Sim) {
     sim.storm_until = 0;
     sim.real.cloud.dark = 0;
     sim.real.cloud.full.clear();
+    sim.real.cloud.frozen.clear();
     let now = sim.real.now;
     for (_, until) in sim.real.cloud.impaired.values_mut() {
         *until = now.min(*until);

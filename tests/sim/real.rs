@@ -219,7 +219,7 @@ impl Real {
 
     fn is_whole(&self, hostname: &str, any_replica: bool) -> bool {
         let Some(engine) = self.engine(hostname) else { return false };
-        if !self.is_up(hostname) {
+        if !self.is_up(hostname) || self.cloud.frozen.contains_key(hostname) {
             return false;
         }
         let slots = |name: &str| {
@@ -575,6 +575,11 @@ impl Real {
                 let left = others.targets.iter().filter(|(id, t)| in_service((id, t))).count();
                 if self.target(balancer, ec2_id) == Some(&Target::InService) && left < *keep as usize {
                     return Err(refuse(Class::Transient, "fewer than minInService would be left"));
+                }
+            }
+            Action::TerminateInstance { id, .. } => {
+                if self.balancers().any(|(_, b)| b.targets.get(id) == Some(&Target::InService)) {
+                    return Err(refuse(Class::Transient, "a balancer sends it requests"));
                 }
             }
             Action::Engine { what: EngineAction::Stop { guard: Some(guard), .. }, .. } => {

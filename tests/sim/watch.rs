@@ -148,6 +148,7 @@ impl Watch {
 
     /// No balancer sends it requests, and what it had in flight is over or was given up for the record.
     pub fn must_be_out(&self, real: &mut Real, desired: &Desired, action: &Action, hostname: &str, ec2_id: &str) {
+        let ends = matches!(action, Action::TerminateInstance { .. });
         let rollout = desired.apps.first().map(|app| app.rollout.clone()).unwrap_or_default();
         let allowed = rollout.drain_timeout.as_millis() as u64;
         let overdue = self.draining.get(hostname).is_some_and(|since| real.now >= since + allowed)
@@ -156,7 +157,8 @@ impl Watch {
             .balancers()
             .filter_map(|(b, balancer)| Some((b, balancer.targets.get(ec2_id)?)))
             .filter(|(_, target)| **target != Target::Draining || !overdue)
-            .filter(|(_, target)| !matches!(target, Target::OutOfService(_)) || real.serves_well(hostname))
+            // It could be taken in at any moment, should it come up again; one that ends for good is not.
+            .filter(|(_, target)| !matches!(target, Target::OutOfService(_)) || (real.serves_well(hostname) && !ends))
             .map(|(b, target)| format!("{b}: {target:?}"))
             .collect();
         // What does not serve as a whole is no loss: its parts may be mended.
@@ -170,6 +172,10 @@ impl Watch {
         let hosts: Vec<(String, Option<String>)> =
             live(real).into_iter().map(|i| (i.hostname.clone(), i.ec2_id.clone())).collect();
         if real.on_ec2() {
+            let tokens = || real.alive().filter_map(|i| i.launched.as_ref()?.token.as_ref());
+            if tokens().collect::<BTreeSet<_>>().len() < tokens().count() {
+                real.violate("two instances have one token".into());
+            }
             self.known.extend(hosts.iter().filter_map(|(_, id)| id.clone()));
             self.out.retain(|host| hosts.iter().any(|(name, _)| name == host));
         }
