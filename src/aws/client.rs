@@ -59,7 +59,9 @@ pub(super) struct Clients {
 /// One service's client twice, because what may be repeated differs.
 #[derive(Debug)]
 pub(super) struct Pair<C> {
-    /// For what only looks: retried as the SDK does, and more slowly the more often AWS says that it is too much.
+    /// For what only looks: retried as the SDK does. That it is looked less often the longer AWS says that it is too
+    /// much is the controller's own doing (its back-off). The SDK's adaptive mode is not used beside it: at so few calls
+    /// a minute it held looks back for half a minute and more each, long after a burst of throttling was over.
     pub read: C,
     /// For what changes something: see [`OnlyThrottled`].
     pub write: C,
@@ -96,9 +98,7 @@ macro_rules! pair {
         };
         let (reads, writes) = limits($service);
         Pair {
-            read: $sdk::Client::from_conf(
-                conf(reads).retry_config(RetryConfig::adaptive().with_max_attempts(ATTEMPTS)).build(),
-            ),
+            read: $sdk::Client::from_conf(conf(reads).build()),
             write: $sdk::Client::from_conf(conf(writes).retry_classifier(OnlyThrottled).build()),
         }
     }};
