@@ -577,10 +577,10 @@ impl Real {
                     return Err(refuse(Class::Transient, "fewer than minInService would be left"));
                 }
             }
-            Action::TerminateInstance { id, .. } => {
-                if self.balancers().any(|(_, b)| b.targets.get(id) == Some(&Target::InService)) {
-                    return Err(refuse(Class::Transient, "a balancer sends it requests"));
-                }
+            Action::TerminateInstance { id, .. }
+                if self.balancers().any(|(_, b)| b.targets.get(id) == Some(&Target::InService)) =>
+            {
+                return Err(refuse(Class::Transient, "a balancer sends it requests"));
             }
             Action::Engine { what: EngineAction::Stop { guard: Some(guard), .. }, .. } => {
                 for name in &guard.balancers {
