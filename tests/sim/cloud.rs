@@ -33,7 +33,7 @@ struct Sent {
 /// What is not told of an instance, or not yet.
 #[derive(Clone, Default)]
 struct Machine {
-    /// Its volumes: told once it runs.
+    /// The volumes made with it, until it runs for the first time: not told before.
     devices: BTreeMap<String, String>,
     /// So many devices its bootstrap waits for.
     mounts: usize,
@@ -200,8 +200,8 @@ impl Real {
 
     fn runs(&mut self, id: &str) {
         self.status(id, "running");
-        let Some(machine) = self.cloud.machines.get(id) else { return };
-        let devices = machine.devices.clone();
+        let Some(machine) = self.cloud.machines.get_mut(id) else { return };
+        let devices = std::mem::take(&mut machine.devices);
         if let Some(launched) = self.launched(id) {
             launched.devices.extend(devices);
         }

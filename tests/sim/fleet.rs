@@ -64,10 +64,11 @@ impl Watch {
     }
 }
 
-/// There are more than declared, as far as can be known: what somebody has ended may still be told.
+/// There are more than declared, as far as can be known: what somebody has ended may still be told, and one that is on
+/// its way out to be replaced keeps its place.
 pub fn is_surplus(real: &Real, desired: &Desired) -> bool {
     let ghosts = real.cloud.ended_by_hand.iter().filter(|at| **at + PAST > real.now).count();
-    real.alive().count() + ghosts > desired.stack.layers[0].instances.count as usize
+    real.instances().len() + ghosts > desired.stack.layers[0].instances.count as usize
 }
 
 pub fn is_outdated(real: &Real, desired: &Desired, instance: &Instance) -> bool {

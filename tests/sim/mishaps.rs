@@ -98,7 +98,8 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
             let Some((id, hostname)) = an_instance(sim) else { return };
             let until = now + sim.dice.between(30_000, 600_000);
             sim.say(format!("(EC2 says that {hostname} is impaired, for {}s)", (until - now) / 1000));
-            sim.real.cloud.impaired.insert(id, (now, until));
+            let (_, end) = sim.real.cloud.impaired.entry(id).or_insert((now, until));
+            *end = until.max(*end);
         }
         18 => {
             let Some((id, hostname)) = an_instance(sim) else { return };
