@@ -42,6 +42,12 @@ impl<T> Seen<T> {
     }
 }
 
+impl<T> From<Result<T, Trouble>> for Seen<T> {
+    fn from(answer: Result<T, Trouble>) -> Seen<T> {
+        answer.map_or_else(Seen::Unknown, Seen::Known)
+    }
+}
+
 /// Why a look gave no answer, or an action did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {

@@ -12,7 +12,7 @@ impl Aws {
     /// When it cannot be told.
     pub async fn parameter(&self, region: &str, name: &str) -> Result<Option<String>, Trouble> {
         let on = format!("parameter {name}");
-        let call = trouble::Call { service: service::SSM, operation: "GetParameter", on: &on, region, reads: true };
+        let call = trouble::Call { service: service::SSM, operation: "GetParameter", on: &on, region };
         let clients = self.clients(region).await;
         match clients.ssm.read.get_parameter().name(name).with_decryption(true).send().await {
             Ok(answer) => Ok(answer.parameter.and_then(|parameter| parameter.value)),
@@ -28,7 +28,7 @@ impl Aws {
     /// When it was not put, or may not have been.
     pub async fn put_secure(&self, region: &str, name: &str, value: &str) -> Result<(), Trouble> {
         let on = format!("parameter {name}");
-        let call = trouble::Call { service: service::SSM, operation: "PutParameter", on: &on, region, reads: false };
+        let call = trouble::Call { service: service::SSM, operation: "PutParameter", on: &on, region };
         let clients = self.clients(region).await;
         let put = clients.ssm.write.put_parameter().name(name).value(value).r#type(ParameterType::SecureString);
         put.overwrite(true).send().await.map(drop).map_err(|error| call.failed(&error))

@@ -22,8 +22,6 @@ pub(super) struct Call<'a> {
     /// What it was about: `stack shop`.
     pub on: &'a str,
     pub region: &'a str,
-    /// True for calls that change nothing.
-    pub reads: bool,
 }
 
 /// How a call failed, free of the SDK's types.
@@ -48,6 +46,37 @@ impl Call<'_> {
         self.trouble(&Failure::of(error))
     }
 
+    /// What it was answered with.
+    pub(super) fn answered<T, E>(&self, answer: Result<T, SdkError<E, HttpResponse>>) -> Result<T, Trouble>
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        answer.map_err(|error| self.failed(&error))
+    }
+
+    /// That it was done, which is all that most changes tell.
+    pub(super) fn done<T, E>(&self, answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), Trouble>
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        self.answered(answer).map(drop)
+    }
+
+    /// What it is about was there at the last look.
+    pub(super) fn gone(&self) -> Trouble {
+        self.own(Class::Transient, "it is gone; the next look tells what to do instead")
+    }
+
+    /// The answer lacks what every such answer has.
+    pub(super) fn lacks(&self, field: &str) -> Trouble {
+        self.own(Class::Transient, format!("the answer lacks a {field}; asked again later"))
+    }
+
+    /// True for calls that change nothing.
+    fn reads(&self) -> bool {
+        ["Describe", "Get"].iter().any(|word| self.operation.starts_with(word))
+    }
+
     /// A trouble of the caller's own making about this call.
     pub(super) fn own(&self, class: Class, said: impl AsRef<str>) -> Trouble {
         Trouble { class, message: format!("{}: {}", self.place(), said.as_ref()) }
@@ -65,7 +94,7 @@ impl Call<'_> {
             Failure::HeldBack(_) => Class::Throttled,
             Failure::Credentials { .. } | Failure::NoConnection(_) => Class::of(Fault::NoConnection),
             // A look that got no answer changed nothing: it is simply looked again.
-            Failure::NoAnswer(_) if self.reads => Class::Transient,
+            Failure::NoAnswer(_) if self.reads() => Class::Transient,
             Failure::NoAnswer(_) => Class::of(Fault::NoAnswer),
             Failure::NotSent(_) => Class::Terminal,
         };
@@ -105,7 +134,7 @@ impl Call<'_> {
                      the controller's network"
                 );
             }
-            Failure::NoAnswer(said) if self.reads => {
+            Failure::NoAnswer(said) if self.reads() => {
                 let _ = write!(message, "no answer: {said}; asked again later");
             }
             Failure::NoAnswer(said) => {
@@ -233,8 +262,8 @@ mod tests {
     type Failed = SdkError<DescribeStacksError, HttpResponse>;
 
     const LOOK: Call<'_> =
-        Call { service: OPSWORKS, operation: "DescribeStacks", on: "stack shop", region: "eu-west-1", reads: true };
-    const CREATE: Call<'_> = Call { operation: "CreateStack", reads: false, ..LOOK };
+        Call { service: OPSWORKS, operation: "DescribeStacks", on: "stack shop", region: "eu-west-1" };
+    const CREATE: Call<'_> = Call { operation: "CreateStack", ..LOOK };
 
     fn response(status: u16) -> HttpResponse {
         let mut response = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());

@@ -54,10 +54,7 @@ impl Engines {
 #[async_trait]
 impl ports::Engines for Engines {
     async fn look(&self, node: &Node, images: &BTreeSet<String>) -> Seen<Engine> {
-        match look::look(&self.transport, node, images).await {
-            Ok(engine) => Seen::Known(engine),
-            Err(trouble) => Seen::Unknown(trouble),
-        }
+        look::look(&self.transport, node, images).await.into()
     }
 
     async fn apply(&self, node: &Node, what: &EngineAction, progress: &Progress) -> Result<(), Trouble> {

@@ -1,6 +1,6 @@
 //! The reads that looking and checking before a mutation have in common. A page that fails fails the whole.
 
-use std::{collections::BTreeSet, error::Error, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use aws_sdk_ec2::{
     Client,
@@ -42,21 +42,8 @@ impl Api {
     }
 
     pub(super) fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
-        let reads = ["Describe", "Get"].iter().any(|word| operation.starts_with(word));
         let service = if operation == "GetParameters" { service::SSM } else { service::EC2 };
-        trouble::Call { service, operation, on, region: &self.region, reads }
-    }
-
-    fn whole<T, E>(
-        &self,
-        operation: &'static str,
-        on: &str,
-        answer: Result<Vec<T>, SdkError<E, HttpResponse>>,
-    ) -> Result<Vec<T>, Trouble>
-    where
-        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-    {
-        answer.map_err(|error| self.call(operation, on).failed(&error))
+        trouble::Call { service, operation, on, region: &self.region }
     }
 
     /// Every instance that bears the mark of any stack, the terminated ones that EC2 still tells of included.
@@ -67,7 +54,7 @@ impl Api {
     pub(super) async fn instances(&self, filters: Vec<Filter>, on: &str) -> Result<Vec<types::Instance>, Trouble> {
         let pages = self.read().describe_instances().set_filters(Some(filters)).into_paginator().page_size(PAGE);
         let found: Result<Vec<types::Reservation>, _> = pages.items().send().collect().await;
-        let found = self.whole("DescribeInstances", on, found)?;
+        let found = self.call("DescribeInstances", on).answered(found)?;
         Ok(found.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default()).collect())
     }
 
@@ -87,17 +74,14 @@ impl Api {
     /// request for all.
     pub(super) async fn all_statuses(&self) -> Result<Vec<types::InstanceStatus>, Trouble> {
         let pages = self.read().describe_instance_status().into_paginator().page_size(PAGE).items().send();
-        self.whole("DescribeInstanceStatus", EVERYBODY, pages.collect().await)
+        self.call("DescribeInstanceStatus", EVERYBODY).answered(pages.collect().await)
     }
 
     /// Every volume that bears the mark of any stack.
     pub(super) async fn all_volumes(&self) -> Result<Vec<types::Volume>, Trouble> {
         let request = self.read().describe_volumes().filters(filter("tag-key", [tag::STACK]));
-        self.whole(
-            "DescribeVolumes",
-            EVERYBODY,
-            request.into_paginator().page_size(PAGE).items().send().collect().await,
-        )
+        let pages = request.into_paginator().page_size(PAGE).items().send();
+        self.call("DescribeVolumes", EVERYBODY).answered(pages.collect().await)
     }
 
     /// One volume by its id, where EC2 knows it.
@@ -113,7 +97,7 @@ impl Api {
     pub(super) async fn all_modifications(&self) -> Result<Vec<types::VolumeModification>, Trouble> {
         let under_way = filter("modification-state", ["modifying", "optimizing"]);
         let pages = self.read().describe_volumes_modifications().filters(under_way).into_paginator().page_size(PAGE);
-        self.whole("DescribeVolumesModifications", EVERYBODY, pages.items().send().collect().await)
+        self.call("DescribeVolumesModifications", EVERYBODY).answered(pages.items().send().collect().await)
     }
 
     /// Those of these subnets that exist. By a filter: one unknown id among `SubnetIds` would fail the request for all.
@@ -122,7 +106,8 @@ impl Api {
         for some in chunks(ids, VALUES) {
             let request = self.read().describe_subnets().filters(filter("subnet-id", some));
             let pages = request.into_paginator().page_size(PAGE).items().send();
-            found.extend(self.whole("DescribeSubnets", EVERYBODY, pages.collect().await)?);
+            let some: Vec<types::Subnet> = self.call("DescribeSubnets", EVERYBODY).answered(pages.collect().await)?;
+            found.extend(some);
         }
         Ok(found)
     }
@@ -133,7 +118,8 @@ impl Api {
         for some in chunks(ids, VALUES) {
             let request = self.read().describe_images().filters(filter("image-id", some)).include_deprecated(true);
             let pages = request.into_paginator().page_size(PAGE).items().send();
-            found.extend(self.whole("DescribeImages", EVERYBODY, pages.collect().await)?);
+            let some: Vec<types::Image> = self.call("DescribeImages", EVERYBODY).answered(pages.collect().await)?;
+            found.extend(some);
         }
         Ok(found)
     }

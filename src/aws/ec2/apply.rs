@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{self, EbsInstanceBlockDeviceSpecification, InstanceBloc
 
 use super::{
     api::{Api, is_not_found},
-    desk::{Desk, failed, gone},
+    desk::{Desk, failed},
     launch,
     seen::{state, tagged, text},
     volume,
@@ -39,7 +39,7 @@ impl Desk<'_> {
     async fn start(&self, id: &str, hostname: &str) -> Result<(), Trouble> {
         let on = self.on(hostname, id);
         let call = self.api.call("StartInstances", &on);
-        let found = self.instance(&call, id, hostname).await?.ok_or_else(|| gone(&call))?;
+        let found = self.instance(&call, id, hostname).await?.ok_or_else(|| call.gone())?;
         match state(&found) {
             Some("pending" | "running") => return Ok(()),
             Some("stopped") => {}
@@ -101,14 +101,14 @@ impl Desk<'_> {
     async fn tag(&self, id: &str, hostname: &str, tags: &BTreeMap<String, String>) -> Result<(), Trouble> {
         let on = self.on(hostname, id);
         let call = self.api.call("CreateTags", &on);
-        self.instance(&call, id, hostname).await?.ok_or_else(|| gone(&call))?;
+        self.instance(&call, id, hostname).await?.ok_or_else(|| call.gone())?;
         self.create_tags(&call, id, tags).await
     }
 
     async fn set_security_groups(&self, id: &str, hostname: &str, groups: &[String]) -> Result<(), Trouble> {
         let on = self.on(hostname, id);
         let call = self.api.call("ModifyInstanceAttribute", &on);
-        self.instance(&call, id, hostname).await?.ok_or_else(|| gone(&call))?;
+        self.instance(&call, id, hostname).await?.ok_or_else(|| call.gone())?;
         let request = self.api.write().modify_instance_attribute().instance_id(id).set_groups(Some(groups.to_vec()));
         request.send().await.map(drop).map_err(|error| failed(&call, &error))
     }

@@ -64,10 +64,6 @@ impl Desk<'_> {
     }
 }
 
-pub(super) fn gone(call: &Call<'_>) -> Trouble {
-    call.own(Class::Transient, "it is gone; the next look tells what to do instead")
-}
-
 /// The trouble of a mutation of something that was looked at just before: that it is gone meanwhile, or in a state
 /// that does not allow it yet (`IncorrectInstanceState`, `IncorrectModificationState`, …), is no fault of the manifest.
 pub(super) fn failed<E>(call: &Call<'_>, error: &SdkError<E, HttpResponse>) -> Trouble

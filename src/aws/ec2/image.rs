@@ -35,15 +35,11 @@ pub(super) async fn images(census: &Census, stack: &Stack) -> BTreeMap<String, S
     let wanted: BTreeSet<String> = ids.values().filter_map(|id| id.as_ref().ok()).cloned().collect();
     let images = census.images(&stack.name, wanted).await;
     let seen = ids.into_iter().map(|(reference, id)| {
-        let seen = match (id, &images) {
-            (Err(trouble), _) => Seen::Unknown(trouble),
-            (Ok(_), Err(trouble)) => Seen::Unknown(trouble.clone()),
-            (Ok(id), Ok(told)) => match image(stack, reference, &id, told.found.get(&id)) {
-                Ok(image) => Seen::Known(image),
-                Err(trouble) => Seen::Unknown(trouble),
-            },
-        };
-        (reference.clone(), seen)
+        let seen = id.and_then(|id| {
+            let told = images.as_ref().map_err(Clone::clone)?;
+            image(stack, reference, &id, told.found.get(&id))
+        });
+        (reference.clone(), seen.into())
     });
     seen.collect()
 }

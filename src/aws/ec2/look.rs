@@ -6,14 +6,13 @@ use aws_sdk_ec2::types;
 use jiff::Timestamp;
 
 use super::{
-    api::Api,
     census::Census,
     image,
     seen::{self, Lacking, tagged, text},
 };
 use crate::{
     spec::Stack,
-    world::{Class, Ec2, Instance, Provided, Rest, Seen, Trouble, tag},
+    world::{Ec2, Instance, Provided, Rest, tag},
 };
 
 pub(super) async fn look(census: &Census, stack: &Stack) -> Provided {
@@ -39,7 +38,7 @@ pub(super) async fn look(census: &Census, stack: &Stack) -> Provided {
     let mut members = instances.and_then(|all| {
         let statuses = statuses?;
         let alive = all.iter().filter(|one| ours(&one.tags) && !seen::has_ended(one));
-        members(alive, &statuses).map_err(|lacking| incomplete(api, "DescribeInstances", &on, lacking))
+        members(alive, &statuses).map_err(|lacking| api.call("DescribeInstances", &on).lacks(lacking))
     });
     if let Ok(members) = &mut members {
         census.consoles.ask(api, members, Timestamp::now()).await;
@@ -48,16 +47,16 @@ pub(super) async fn look(census: &Census, stack: &Stack) -> Provided {
         let modifications = modifications?;
         let ours = all.iter().filter(|one| ours(&one.tags));
         let told = ours.map(|one| seen::volume(one, one.volume_id.as_ref().and_then(|id| modifications.get(id))));
-        told.collect::<Result<_, _>>().map_err(|lacking| incomplete(api, "DescribeVolumes", &on, lacking))
+        told.collect::<Result<_, _>>().map_err(|lacking| api.call("DescribeVolumes", &on).lacks(lacking))
     });
     let subnets = subnets.and_then(|told| {
         let declared = told.found.iter().filter(|(id, _)| wanted.contains(*id));
         let told = declared.map(|(id, subnet)| seen::subnet(subnet).map(|told| (id.clone(), told)));
-        told.collect::<Result<_, _>>().map_err(|lacking| incomplete(api, "DescribeSubnets", &on, lacking))
+        told.collect::<Result<_, _>>().map_err(|lacking| api.call("DescribeSubnets", &on).lacks(lacking))
     });
     Provided {
-        instances: part(members),
-        rest: Rest::Ec2(Ec2 { volumes: part(volumes), subnets: part(subnets), images, spent_tokens }),
+        instances: members.into(),
+        rest: Rest::Ec2(Ec2 { volumes: volumes.into(), subnets: subnets.into(), images, spent_tokens }),
     }
 }
 
@@ -71,15 +70,4 @@ fn members<'a>(
     let mut members: Vec<Instance> = told.collect::<Result<_, _>>()?;
     members.sort_by(|a, b| (&a.hostname, &a.id).cmp(&(&b.hostname, &b.id)));
     Ok(members)
-}
-
-fn part<T>(answer: Result<T, Trouble>) -> Seen<T> {
-    match answer {
-        Ok(value) => Seen::Known(value),
-        Err(trouble) => Seen::Unknown(trouble),
-    }
-}
-
-fn incomplete(api: &Api, operation: &'static str, on: &str, lacking: Lacking) -> Trouble {
-    api.call(operation, on).own(Class::Transient, format!("the answer lacks a {lacking}; asked again later"))
 }

@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{self, VolumeType};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{
-    desk::{Desk, failed, gone},
+    desk::{Desk, failed},
     launch::number,
     seen::{self, state},
 };
@@ -55,7 +55,7 @@ pub(super) async fn attach(
     if volume.state != "available" {
         return Err(call.own(Class::Transient, format!("it is {}; attached once it is available", volume.state)));
     }
-    let instance = desk.instance(&call, instance_id, hostname).await?.ok_or_else(|| gone(&call))?;
+    let instance = desk.instance(&call, instance_id, hostname).await?.ok_or_else(|| call.gone())?;
     let zone = instance.placement.as_ref().and_then(|at| at.availability_zone.as_deref()).unwrap_or_default();
     if zone != volume.zone {
         let said = format!("it is in {} and {instance_id} in {zone}; move it by a snapshot", volume.zone);
@@ -109,7 +109,7 @@ fn on(desk: &Desk<'_>, id: &str, hostname: &str) -> String {
 
 /// The volume, as long as it bears this stack's tag.
 async fn ours(desk: &Desk<'_>, call: &Call<'_>, id: &str) -> Result<(types::Volume, Volume), Trouble> {
-    let found = desk.api.volume(id, call.on).await?.ok_or_else(|| gone(call))?;
+    let found = desk.api.volume(id, call.on).await?.ok_or_else(|| call.gone())?;
     desk.check_mark(call, &found.tags)?;
     let lacking = |field| call.own(Class::Transient, format!("what EC2 tells of it lacks a {field}; left alone"));
     let told = seen::volume(&found, None).map_err(lacking)?;

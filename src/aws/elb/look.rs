@@ -22,14 +22,11 @@ pub(super) async fn look(api: &Api, doors: &Doors, names: &BTreeSet<String>) -> 
     let described = describe(api, &names).await;
     let each = described.into_iter().map(|(name, described)| async move {
         let seen = match described {
-            Err(trouble) => Seen::Unknown(trouble),
-            Ok(None) => Seen::Unknown(api.absent("DescribeLoadBalancers", &name)),
-            Ok(Some(described)) => match details(api, doors, &name, &described).await {
-                Ok(balancer) => Seen::Known(balancer),
-                Err(trouble) => Seen::Unknown(trouble),
-            },
+            Err(trouble) => Err(trouble),
+            Ok(None) => Err(api.absent("DescribeLoadBalancers", &name)),
+            Ok(Some(described)) => details(api, doors, &name, &described).await,
         };
-        (name, seen)
+        (name, seen.into())
     });
     join_all(each).await.into_iter().collect()
 }

@@ -53,22 +53,22 @@ impl Api {
                 let request = request.set_subnets(Some(subnet_ids.clone())).set_security_groups(groups);
                 let request = request.set_scheme(internal.then(|| "internal".to_owned()));
                 let request = request.set_tags(Some(self.marks(&on, tags)?));
-                self.sent("CreateLoadBalancer", &on, request.send().await)
+                self.call("CreateLoadBalancer", &on).done(request.send().await)
             }
             BalancerAction::Mark { tags, .. } => {
                 let request = elb.add_tags().load_balancer_names(name).set_tags(Some(self.marks(&on, tags)?));
-                self.sent("AddTags", &on, request.send().await)
+                self.call("AddTags", &on).done(request.send().await)
             }
             BalancerAction::SetSubnets { added, removed, .. } => self.set_subnets(name, &on, added, removed).await,
             BalancerAction::SetSecurityGroups { groups, .. } => {
                 let request = elb.apply_security_groups_to_load_balancer().load_balancer_name(name);
                 let request = request.set_security_groups(Some(groups.clone()));
-                self.sent("ApplySecurityGroupsToLoadBalancer", &on, request.send().await)
+                self.call("ApplySecurityGroupsToLoadBalancer", &on).done(request.send().await)
             }
             BalancerAction::SetHealthCheck { check, .. } => {
                 let request = elb.configure_health_check().load_balancer_name(name);
                 let request = request.health_check(self.check(&on, check)?);
-                self.sent("ConfigureHealthCheck", &on, request.send().await)
+                self.call("ConfigureHealthCheck", &on).done(request.send().await)
             }
             BalancerAction::SetDraining { seconds, .. } => {
                 let draining = ConnectionDraining::builder().enabled(*seconds > 0);
@@ -77,23 +77,23 @@ impl Api {
                 let attributes = LoadBalancerAttributes::builder().connection_draining(draining).build();
                 let request = elb.modify_load_balancer_attributes().load_balancer_name(name);
                 let request = request.load_balancer_attributes(attributes);
-                self.sent("ModifyLoadBalancerAttributes", &on, request.send().await)
+                self.call("ModifyLoadBalancerAttributes", &on).done(request.send().await)
             }
             BalancerAction::CreateListener { listener, .. } => {
                 let request = elb.create_load_balancer_listeners().load_balancer_name(name);
                 let request = request.listeners(self.listener(&on, listener)?);
-                self.sent("CreateLoadBalancerListeners", &on, request.send().await)
+                self.call("CreateLoadBalancerListeners", &on).done(request.send().await)
             }
             BalancerAction::ModifyListener { listener, .. } => {
                 let request = elb.set_load_balancer_listener_ssl_certificate().load_balancer_name(name);
                 let request = request.load_balancer_port(i32::from(listener.port));
                 let request = request.set_ssl_certificate_id(listener.certificate_arn.clone());
-                self.sent("SetLoadBalancerListenerSSLCertificate", &on, request.send().await)
+                self.call("SetLoadBalancerListenerSSLCertificate", &on).done(request.send().await)
             }
             BalancerAction::DeleteListener { port, .. } => {
                 let request = elb.delete_load_balancer_listeners().load_balancer_name(name);
                 let request = request.load_balancer_ports(i32::from(*port));
-                self.sent("DeleteLoadBalancerListeners", &on, request.send().await)
+                self.call("DeleteLoadBalancerListeners", &on).done(request.send().await)
             }
             BalancerAction::Delete { .. } => self.delete(name, &on).await,
             BalancerAction::CreateGroup { .. } => {
@@ -108,12 +108,12 @@ impl Api {
         if !added.is_empty() {
             let request = elb.attach_load_balancer_to_subnets().load_balancer_name(name);
             let answer = request.set_subnets(Some(added.to_vec())).send().await;
-            self.sent("AttachLoadBalancerToSubnets", on, answer)?;
+            self.call("AttachLoadBalancerToSubnets", on).done(answer)?;
         }
         if !removed.is_empty() {
             let request = elb.detach_load_balancer_from_subnets().load_balancer_name(name);
             let answer = request.set_subnets(Some(removed.to_vec())).send().await;
-            self.sent("DetachLoadBalancerFromSubnets", on, answer)?;
+            self.call("DetachLoadBalancerFromSubnets", on).done(answer)?;
         }
         Ok(())
     }
@@ -127,14 +127,7 @@ impl Api {
             return Err(self.call("DeleteLoadBalancer", on).own(Class::Transient, said));
         }
         let request = self.clients.elb.write.delete_load_balancer().load_balancer_name(name);
-        self.sent("DeleteLoadBalancer", on, request.send().await)
-    }
-
-    fn sent<T, E>(&self, operation: &'static str, on: &str, answer: Answer<T, E>) -> Result<(), Trouble>
-    where
-        E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
-        answer.map(|_| ()).map_err(|error| self.call(operation, on).failed(&error))
+        self.call("DeleteLoadBalancer", on).done(request.send().await)
     }
 
     fn listener(&self, on: &str, listener: &spec::balancer::Listener) -> Result<Listener, Trouble> {
@@ -170,11 +163,6 @@ impl Api {
         Trouble { class: Class::Terminal, message: format!("{on}: {error}; correct the manifest") }
     }
 }
-
-type Answer<T, E> = Result<
-    T,
-    aws_smithy_runtime_api::client::result::SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
->;
 
 fn number(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)

@@ -57,10 +57,7 @@ impl Balancers for Elb {
     }
 
     async fn target(&self, stack: &Stack, balancer: &str, ec2_id: &str) -> Seen<Option<Target>> {
-        match self.api(stack).await.target(balancer, ec2_id).await {
-            Ok(target) => Seen::Known(target),
-            Err(trouble) => Seen::Unknown(trouble),
-        }
+        self.api(stack).await.target(balancer, ec2_id).await.into()
     }
 
     async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble> {
@@ -76,8 +73,7 @@ struct Api {
 
 impl Api {
     fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
-        let reads = operation.starts_with("Describe");
-        trouble::Call { service: service::ELB, operation, on, region: &self.place.region, reads }
+        trouble::Call { service: service::ELB, operation, on, region: &self.place.region }
     }
 
     /// What the balancer says of every instance that is registered.

@@ -39,7 +39,7 @@ impl Elb {
                 let balancer = Some(made(api, &name, &told, ours).await?);
                 Ok(Made { balancer, ..Made::default() })
             };
-            let seen = made.await.map_or_else(Seen::Unknown, Seen::Known);
+            let seen = made.await.into();
             (name, seen)
         });
         join_all(each).await.into_iter().collect()
@@ -48,17 +48,7 @@ impl Elb {
     /// What bears the stack's mark and is not declared; looked for every few minutes.
     pub(in crate::aws) async fn leftovers(&self, stack: &Stack) -> Seen<Vec<Leftover>> {
         let api = self.api(stack).await;
-        let key = (api.place.clone(), stack.name.clone());
-        if let Some(known) = self.sweeps.known(&key) {
-            return Seen::Known(known);
-        }
-        match sweep(&api, stack).await {
-            Ok(found) => {
-                self.sweeps.note(key, found.clone());
-                Seen::Known(found)
-            }
-            Err(trouble) => Seen::Unknown(trouble),
-        }
+        self.sweeps.share(&api.place, stack, sweep(&api, stack)).await.into()
     }
 }
 

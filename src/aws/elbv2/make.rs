@@ -64,7 +64,7 @@ impl Api {
                 let request = self.clients.elbv2.write.create_load_balancer().name(name).r#type(kind).scheme(scheme);
                 let request = request.set_subnets(Some(subnet_ids.clone())).set_security_groups(groups);
                 let on = format!("load balancer {name}");
-                self.sent("CreateLoadBalancer", &on, request.set_tags(Some(marks(tags))).send().await)
+                self.call("CreateLoadBalancer", &on).done(request.set_tags(Some(marks(tags))).send().await)
             }
             BalancerAction::CreateGroup { name, protocol, port, vpc_id, check, tags } => {
                 let request = self.clients.elbv2.write.create_target_group().name(name).vpc_id(vpc_id);
@@ -78,20 +78,20 @@ impl Api {
                     .health_check_timeout_seconds(number(check.timeout))
                     .healthy_threshold_count(number(check.healthy))
                     .unhealthy_threshold_count(number(check.unhealthy));
-                self.sent("CreateTargetGroup", &format!("target group {name}"), request.send().await)
+                self.call("CreateTargetGroup", &format!("target group {name}")).done(request.send().await)
             }
             BalancerAction::Mark { part, tags } => {
                 let request = self.clients.elbv2.write.add_tags().resource_arns(part.id());
-                self.sent("AddTags", &part.words(), request.set_tags(Some(marks(tags))).send().await)
+                self.call("AddTags", &part.words()).done(request.set_tags(Some(marks(tags))).send().await)
             }
             BalancerAction::SetSubnets { part, subnet_ids, .. } => {
                 let request = self.clients.elbv2.write.set_subnets().load_balancer_arn(part.id());
-                self.sent("SetSubnets", &part.words(), request.set_subnets(Some(subnet_ids.clone())).send().await)
+                self.call("SetSubnets", &part.words()).done(request.set_subnets(Some(subnet_ids.clone())).send().await)
             }
             BalancerAction::SetSecurityGroups { part, groups } => {
                 let request = self.clients.elbv2.write.set_security_groups().load_balancer_arn(part.id());
                 let request = request.set_security_groups(Some(groups.clone()));
-                self.sent("SetSecurityGroups", &part.words(), request.send().await)
+                self.call("SetSecurityGroups", &part.words()).done(request.send().await)
             }
             BalancerAction::SetHealthCheck { part, check, .. } => {
                 let request = self.clients.elbv2.write.modify_target_group().target_group_arn(part.id());
@@ -103,26 +103,26 @@ impl Api {
                     .health_check_timeout_seconds(number(check.timeout))
                     .healthy_threshold_count(number(check.healthy))
                     .unhealthy_threshold_count(number(check.unhealthy));
-                self.sent("ModifyTargetGroup", &part.words(), request.send().await)
+                self.call("ModifyTargetGroup", &part.words()).done(request.send().await)
             }
             BalancerAction::SetDraining { part, seconds } => {
                 let delay = TargetGroupAttribute::builder().key(super::DELAY).value(seconds.to_string()).build();
                 let request = self.clients.elbv2.write.modify_target_group_attributes().target_group_arn(part.id());
-                self.sent("ModifyTargetGroupAttributes", &part.words(), request.attributes(delay).send().await)
+                self.call("ModifyTargetGroupAttributes", &part.words()).done(request.attributes(delay).send().await)
             }
             BalancerAction::CreateListener { part, listener, group } => {
                 let request = self.clients.elbv2.write.create_listener().load_balancer_arn(part.id());
                 let request = request.port(i32::from(listener.port)).protocol(protocol(listener));
                 let request = request.default_actions(forward(group)).set_certificates(certificates(listener));
                 let on = format!("{}, port {}", part.words(), listener.port);
-                self.sent("CreateListener", &on, request.send().await)
+                self.call("CreateListener", &on).done(request.send().await)
             }
             BalancerAction::ModifyListener { part, id, listener, group, .. } => {
                 let request = self.clients.elbv2.write.modify_listener().set_listener_arn(id.clone());
                 let request = request.protocol(protocol(listener));
                 let request = request.default_actions(forward(group)).set_certificates(certificates(listener));
                 let on = format!("{}, port {}", part.words(), listener.port);
-                self.sent("ModifyListener", &on, request.send().await)
+                self.call("ModifyListener", &on).done(request.send().await)
             }
             BalancerAction::DeleteListener { part, id, port, .. } => {
                 let request = self.clients.elbv2.write.delete_listener().set_listener_arn(id.clone());
@@ -130,7 +130,7 @@ impl Api {
                     Err(error) if error.as_service_error().is_some_and(|e| e.is_listener_not_found_exception()) => {
                         Ok(())
                     }
-                    answer => self.sent("DeleteListener", &format!("{}, port {port}", part.words()), answer),
+                    answer => self.call("DeleteListener", &format!("{}, port {port}", part.words())).done(answer),
                 }
             }
             BalancerAction::Delete { part } => self.delete(part).await,
@@ -163,27 +163,15 @@ impl Api {
         match part {
             Part::Balancer { id, .. } => {
                 let request = self.clients.elbv2.write.delete_load_balancer().load_balancer_arn(id);
-                self.sent(operation, &on, request.send().await)
+                self.call(operation, &on).done(request.send().await)
             }
             Part::Group { arn, .. } => {
                 let request = self.clients.elbv2.write.delete_target_group().target_group_arn(arn);
-                self.sent(operation, &on, request.send().await)
+                self.call(operation, &on).done(request.send().await)
             }
         }
     }
-
-    fn sent<T, E>(&self, operation: &'static str, on: &str, answer: Answer<T, E>) -> Result<(), Trouble>
-    where
-        E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
-        answer.map(|_| ()).map_err(|error| self.call(operation, on).failed(&error))
-    }
 }
-
-type Answer<T, E> = Result<
-    T,
-    aws_smithy_runtime_api::client::result::SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
->;
 
 fn marks(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()

@@ -87,7 +87,7 @@ impl Elbv2 {
                 Some(Err(trouble)) => Err(trouble.clone()),
                 Some(Ok(None)) | None => Err(api.absent("DescribeTargetGroups", declared.group)),
             };
-            (declared.key.to_owned(), seen.map_or_else(Seen::Unknown, Seen::Known))
+            (declared.key.to_owned(), seen.into())
         });
         join_all(looks).await.into_iter().collect()
     }
@@ -119,7 +119,7 @@ impl Elbv2 {
             let health = health.ok_or_else(|| api.absent("DescribeTargetHealth", declared.group))?;
             Ok(target::targets(&health, port).remove(ec2_id))
         };
-        asked.await.map_or_else(Seen::Unknown, Seen::Known)
+        asked.await.into()
     }
 
     /// Registers an instance, or takes it out.
@@ -144,8 +144,7 @@ struct Api {
 
 impl Api {
     fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
-        let reads = operation.starts_with("Describe");
-        trouble::Call { service: service::ELB, operation, on, region: &self.place.region, reads }
+        trouble::Call { service: service::ELB, operation, on, region: &self.place.region }
     }
 
     /// What a group says of all its targets, or of one whether it is registered or not; nothing when the group is gone.

@@ -53,7 +53,7 @@ impl Elbv2 {
             let balancer = described.get(&owned.name).cloned().unwrap_or(Ok(None));
             async move {
                 let made = async { made(api, owned, balancer?, groups, marked.as_ref().map_err(Clone::clone)?).await };
-                (owned.name.clone(), made.await.map_or_else(Seen::Unknown, Seen::Known))
+                (owned.name.clone(), made.await.into())
             }
         });
         join_all(each).await.into_iter().collect()
@@ -62,17 +62,7 @@ impl Elbv2 {
     /// What bears the stack's mark and is not declared; looked for every few minutes.
     pub(in crate::aws) async fn leftovers(&self, stack: &Stack) -> Seen<Vec<Leftover>> {
         let api = self.api(stack).await;
-        let key = (api.place.clone(), stack.name.clone());
-        if let Some(known) = self.sweeps.known(&key) {
-            return Seen::Known(known);
-        }
-        match sweep(&api, stack).await {
-            Ok(found) => {
-                self.sweeps.note(key, found.clone());
-                Seen::Known(found)
-            }
-            Err(trouble) => Seen::Unknown(trouble),
-        }
+        self.sweeps.share(&api.place, stack, sweep(&api, stack)).await.into()
     }
 }
 

@@ -27,8 +27,7 @@ impl Api<'_> {
     }
 
     pub(super) fn call<'c>(&'c self, operation: &'static str, on: &'c str) -> trouble::Call<'c> {
-        let reads = operation.starts_with("Describe");
-        trouble::Call { service: service::OPSWORKS, operation, on, region: &self.stack.region, reads }
+        trouble::Call { service: service::OPSWORKS, operation, on, region: &self.stack.region }
     }
 
     fn failed<E>(&self, operation: &'static str, error: &SdkError<E, HttpResponse>) -> Trouble
@@ -128,7 +127,7 @@ impl Api<'_> {
 
     fn gone(&self, operation: &'static str, kind: &str, id: &str) -> Trouble {
         let on = format!("{kind} {id}");
-        self.call(operation, &on).own(Class::Transient, "it is gone; the next look tells what to do instead")
+        self.call(operation, &on).gone()
     }
 }
 

@@ -101,7 +101,7 @@ async fn create_app(api: &Api<'_>, stack_id: &str, settings: &AppSettings) -> Re
 async fn update_app(api: &Api<'_>, id: &str, settings: &AppSettings) -> Result<(), Trouble> {
     let on = format!("app {} of stack {}", settings.name, api.stack.name);
     let call = api.call("UpdateApp", &on);
-    let present = api.app(id).await?.ok_or_else(|| gone(&call))?;
+    let present = api.app(id).await?.ok_or_else(|| call.gone())?;
     let description = mark::put_on_app(present.description.as_deref(), &api.stack.name, &settings.short_name);
     let request = request::update_app(&present, settings, description)
         .map_err(|error| call.own(Class::Terminal, error.to_string()))?;
@@ -146,7 +146,7 @@ async fn create_instance(
 async fn start_instance(api: &Api<'_>, id: &str, hostname: &str) -> Result<(), Trouble> {
     let on = instance_of(api, hostname);
     let call = api.call("StartInstance", &on);
-    let status = status(api.instance(id).await?).ok_or_else(|| gone(&call))?;
+    let status = status(api.instance(id).await?).ok_or_else(|| call.gone())?;
     if STARTING.contains(&status.as_str()) {
         return Ok(());
     }
@@ -233,8 +233,4 @@ fn refuse_if_there(call: &crate::aws::trouble::Call<'_>, there: Option<&Option<S
             Err(call.own(Class::Transient, format!("it is already there ({id}); not created a second time")))
         }
     }
-}
-
-fn gone(call: &crate::aws::trouble::Call<'_>) -> Trouble {
-    call.own(Class::Transient, "it is gone; the next look tells what to do instead")
 }

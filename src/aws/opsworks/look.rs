@@ -95,16 +95,12 @@ fn part<T, U>(
     answer: Result<Vec<T>, Trouble>,
     translate: impl Fn(&[T]) -> Result<U, Lacking>,
 ) -> Seen<U> {
-    match answer.and_then(|all| translate(&all).map_err(|lacking| incomplete(api, operation, lacking))) {
-        Ok(all) => Seen::Known(all),
-        Err(trouble) => Seen::Unknown(trouble),
-    }
+    answer.and_then(|all| translate(&all).map_err(|lacking| incomplete(api, operation, lacking))).into()
 }
 
 fn incomplete(api: &Api<'_>, operation: &'static str, lacking: Lacking) -> Trouble {
     let on = format!("stack {}", api.stack.name);
-    let said = format!("the answer lacks a {lacking}; asked again later");
-    api.call(operation, &on).own(Class::Transient, said)
+    api.call(operation, &on).lacks(lacking)
 }
 
 #[cfg(test)]
