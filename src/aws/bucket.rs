@@ -1,4 +1,8 @@
 //! How many requests are sent, at most: well below what AWS allows an account, whose other users want to go on too.
+//!
+//! When AWS says all the same that it is too much, the pace of that API is halved, and comes back within seconds once
+//! AWS says so no more. The SDK's own adaptive retry is not used: at so few requests a minute as are sent here it held
+//! looks back for half a minute and more each, long after a burst of throttling was over.
 
 use std::{
     collections::BTreeMap,
@@ -6,18 +10,27 @@ use std::{
     time::Duration,
 };
 
-use aws_smithy_runtime_api::client::{
-    http::{HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
-    orchestrator::HttpRequest,
-    result::ConnectorError,
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
+        interceptors::{Intercept, context::FinalizerInterceptorContextRef},
+        orchestrator::{HttpRequest, HttpResponse, Metadata},
+        result::ConnectorError,
+        runtime_components::RuntimeComponents,
+    },
 };
-use aws_smithy_types::retry::ErrorKind;
+use aws_smithy_types::{config_bag::ConfigBag, retry::ErrorKind};
 use tokio::time::Instant;
 
 use super::service;
 
 /// The longest that a request waits for its turn; well within the time that one attempt has.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The slowest pace, as a part of the full one.
+const SLOWEST: f64 = 1.0 / 8.0;
+/// How long it takes from standstill to the full pace.
+const RECOVERY: Duration = Duration::from_secs(20);
 
 /// A token bucket, as AWS itself counts.
 #[derive(Debug, Clone, Copy)]
@@ -56,9 +69,9 @@ pub(super) struct Full {
     waiting: u64,
 }
 
-/// A client that sends no more than allowed, retries included.
-pub(super) fn limited(inner: SharedHttpClient, limit: Limit) -> SharedHttpClient {
-    let buckets = Arc::new(Buckets { limit, all: Mutex::default() });
+/// A client that sends no more than allowed, retries included; [`Slower`] with the same buckets tells it when that is
+/// too much still.
+pub(super) fn limited(inner: SharedHttpClient, buckets: Arc<Buckets>) -> SharedHttpClient {
     http_client_fn(move |settings, components| {
         let inner = inner.http_connector(settings, components);
         SharedHttpConnector::new(Limited { inner, buckets: buckets.clone() })
@@ -95,8 +108,39 @@ fn operation(request: &HttpRequest) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
+/// Hears AWS say that it is too much.
 #[derive(Debug)]
-struct Buckets {
+pub(super) struct Slower(pub(super) Arc<Buckets>);
+
+impl Intercept for Slower {
+    fn name(&self) -> &'static str {
+        "Slower"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.response().is_some_and(throttles) {
+            let operation = config.load::<Metadata>().map_or("", Metadata::name);
+            self.0.slow(operation, Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// Whether an answer is one of the errors by which AWS asks for fewer requests ("Common errors" of the API references).
+fn throttles(response: &HttpResponse) -> bool {
+    let body = response.body().bytes().unwrap_or_default();
+    let says = |word: &str| body.windows(word.len()).any(|part| part == word.as_bytes());
+    response.status().as_u16() >= 400 && ["Throttl", "RequestLimitExceeded", "TooManyRequests"].into_iter().any(says)
+}
+
+/// The buckets of one client.
+#[derive(Debug)]
+pub(super) struct Buckets {
     limit: Limit,
     all: Mutex<BTreeMap<String, Bucket>>,
 }
@@ -105,25 +149,55 @@ struct Buckets {
 #[derive(Debug)]
 struct Bucket {
     tokens: f64,
+    /// How fast it fills, as a part of what the limit says.
+    pace: f64,
     at: Instant,
 }
 
+impl Bucket {
+    /// As it is now.
+    fn now(&mut self, limit: Limit, now: Instant) {
+        let passed = now.duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * limit.per_second * self.pace).min(limit.burst);
+        self.pace = (self.pace + passed / RECOVERY.as_secs_f64()).min(1.0);
+        self.at = now;
+    }
+}
+
 impl Buckets {
+    pub(super) fn new(limit: Limit) -> Arc<Buckets> {
+        Arc::new(Buckets { limit, all: Mutex::default() })
+    }
+
+    /// Nothing more at once of what AWS has too much of, and half as many a second.
+    fn slow(&self, operation: &str, now: Instant) {
+        self.with(operation, now, |bucket| {
+            bucket.tokens = bucket.tokens.min(0.0);
+            bucket.pace = (bucket.pace / 2.0).max(SLOWEST);
+        });
+    }
+
+    fn with<T>(&self, operation: &str, now: Instant, work: impl FnOnce(&mut Bucket) -> T) -> T {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = if self.limit.each { operation } else { "" };
+        let full = || Bucket { tokens: self.limit.burst, pace: 1.0, at: now };
+        let bucket = all.entry(key.to_owned()).or_insert_with(full);
+        bucket.now(self.limit, now);
+        work(bucket)
+    }
+
     /// When the request may be sent.
     fn turn(&self, operation: &str, now: Instant) -> Result<Instant, Full> {
-        let Limit { burst, per_second, each } = self.limit;
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = if each { operation } else { "" };
-        let bucket = all.entry(key.to_owned()).or_insert(Bucket { tokens: burst, at: now });
-        let filled = bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * per_second;
-        *bucket = Bucket { tokens: filled.min(burst), at: now };
-        let wait = Duration::from_secs_f64((1.0 - bucket.tokens).max(0.0) / per_second);
-        if wait > PATIENCE {
-            let operation = if each { operation.to_owned() } else { "requests".to_owned() };
-            return Err(Full { operation, per_second, waiting: wait.as_secs() });
-        }
-        bucket.tokens -= 1.0;
-        Ok(now + wait)
+        self.with(operation, now, |bucket| {
+            let per_second = self.limit.per_second * bucket.pace;
+            let wait = Duration::from_secs_f64((1.0 - bucket.tokens).max(0.0) / per_second);
+            if wait > PATIENCE {
+                let operation = if self.limit.each { operation.to_owned() } else { "requests".to_owned() };
+                return Err(Full { operation, per_second, waiting: wait.as_secs() });
+            }
+            bucket.tokens -= 1.0;
+            Ok(now + wait)
+        })
     }
 }
 
@@ -133,8 +207,8 @@ mod tests {
 
     const TWO_A_SECOND: Limit = Limit { burst: 3.0, per_second: 2.0, each: true };
 
-    fn buckets(limit: Limit) -> Buckets {
-        Buckets { limit, all: Mutex::default() }
+    fn buckets(limit: Limit) -> Arc<Buckets> {
+        Buckets::new(limit)
     }
 
     fn waits(buckets: &Buckets, operation: &str, now: Instant) -> u128 {
@@ -169,6 +243,33 @@ mod tests {
         let full = buckets.turn("RunInstances", now).unwrap_err().to_string();
         assert!(full.contains("RunInstances"), "{full}");
         assert_eq!(waits(&buckets, "RunInstances", now + Duration::from_secs(1)), 4500);
+    }
+
+    #[test]
+    fn what_aws_has_too_much_of_is_sent_more_slowly_and_soon_as_fast_as_before() {
+        let (buckets, now) = (buckets(TWO_A_SECOND), Instant::now());
+        buckets.slow("DescribeInstances", now);
+        assert_eq!(waits(&buckets, "DescribeInstances", now), 1000, "half as fast, and nothing at once");
+        assert_eq!(waits(&buckets, "DescribeVolumes", now), 0, "of its own");
+        for _ in 0..9 {
+            buckets.slow("DescribeInstances", now);
+        }
+        let slowest = waits(&buckets, "DescribeInstances", now + Duration::from_secs(4));
+        assert!(slowest < PATIENCE.as_millis(), "never so slow that nothing is sent: {slowest} ms");
+        let later = now + Duration::from_secs(4) + 2 * RECOVERY;
+        let waited: Vec<_> = (0..5).map(|_| waits(&buckets, "DescribeInstances", later)).collect();
+        assert_eq!(waited, [0, 0, 0, 500, 1000]);
+    }
+
+    #[test]
+    fn an_answer_that_asks_for_fewer_requests_is_known_by_its_error() {
+        let answer = |status: u16, body: &'static str| {
+            HttpResponse::new(status.try_into().unwrap(), aws_smithy_types::body::SdkBody::from(body))
+        };
+        assert!(throttles(&answer(503, "<Response><Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors>")));
+        assert!(throttles(&answer(400, r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#)));
+        assert!(!throttles(&answer(400, r#"{"__type":"ValidationException"}"#)));
+        assert!(!throttles(&answer(200, "<name>Throttle</name>")));
     }
 
     #[test]

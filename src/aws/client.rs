@@ -13,7 +13,7 @@ use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use super::{
-    bucket::{limited, limits},
+    bucket::{Buckets, Slower, limited, limits},
     calls::Calls,
     retry::OnlyThrottled,
     service,
@@ -59,9 +59,7 @@ pub(super) struct Clients {
 /// One service's client twice, because what may be repeated differs.
 #[derive(Debug)]
 pub(super) struct Pair<C> {
-    /// For what only looks: retried as the SDK does. That it is looked less often the longer AWS says that it is too
-    /// much is the controller's own doing (its back-off). The SDK's adaptive mode is not used beside it: at so few calls
-    /// a minute it held looks back for half a minute and more each, long after a burst of throttling was over.
+    /// For what only looks: retried as the SDK does.
     pub read: C,
     /// For what changes something: see [`OnlyThrottled`].
     pub write: C,
@@ -90,10 +88,12 @@ macro_rules! pair {
         // Of its own: the SDK would let all accounts of a region have one budget of retries.
         let partition = RetryPartition::custom($service).build();
         let conf = |limit| {
+            let buckets = Buckets::new(limit);
             let mut conf = $sdk::config::Builder::from($config)
                 .interceptor($calls.of($service))
+                .interceptor(Slower(buckets.clone()))
                 .retry_partition(partition.clone());
-            conf.set_http_client($config.http_client().map(|client| limited(client, limit)));
+            conf.set_http_client($config.http_client().map(|client| limited(client, buckets)));
             conf
         };
         let (reads, writes) = limits($service);
