@@ -63,8 +63,10 @@ pub enum Action {
         id: String,
         hostname: String,
     },
+    /// Stops an instance that OpsWorks keeps; `ec2_id` is what load balancers know it by.
     StopInstance {
         id: String,
+        ec2_id: Option<String>,
         hostname: String,
     },
     DeleteInstance {

@@ -37,7 +37,7 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
             }
             ports.engines.apply(node, what, progress).await
         }
-        Action::TerminateInstance { id, hostname } => {
+        Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
             gets_no_requests(ports, stack, id, hostname).await?;
             ports.cloud.apply(stack, action).await
         }
@@ -45,7 +45,7 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
     }
 }
 
-/// The precondition of ending an instance for good: the plan may rest on what a load balancer said before it was
+/// The precondition of ending an instance: the plan may rest on what a load balancer said before it was
 /// registered there.
 async fn gets_no_requests(ports: &Ports, stack: &Stack, id: &str, hostname: &str) -> Result<(), Trouble> {
     let balancers: BTreeSet<&str> =
@@ -56,7 +56,7 @@ async fn gets_no_requests(ports: &Ports, stack: &Stack, id: &str, hostname: &str
             Seen::Known(_) => continue,
             Seen::Unknown(trouble) => trouble.message,
         };
-        let message = format!("{hostname} ({id}) was not terminated: {trouble}; it is drained first");
+        let message = format!("{hostname} ({id}) was not ended: {trouble}; it is drained first");
         return Err(Trouble { class: Class::Transient, message });
     }
     Ok(())
@@ -146,11 +146,14 @@ mod tests {
     }
 
     async fn terminate(says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
+        end(Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into() }, says).await
+    }
+
+    async fn end(action: Action, says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
         let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
         let stack = validate::load("r1", files).unwrap().into_values().next().unwrap().stack;
         let fake = Arc::new(Fake { says, asked: Mutex::default() });
         let ports = Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone() };
-        let action = Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into() };
         let result = apply(&ports, &stack, &action, &(Arc::new(|_| ()) as _)).await;
         let asked = fake.asked.lock().unwrap().len();
         (result, asked)
@@ -163,8 +166,22 @@ mod tests {
         assert_eq!((trouble.class, asked), (Class::Transient, 0));
         assert_eq!(
             trouble.message,
-            "docker1 (i-1) was not terminated: target group hello:80 sends it requests; it is drained first"
+            "docker1 (i-1) was not ended: target group hello:80 sends it requests; it is drained first"
         );
+    }
+
+    #[tokio::test]
+    async fn an_instance_of_opsworks_is_not_stopped_either_while_it_gets_requests() {
+        let stop = |ec2_id: Option<&str>| Action::StopInstance {
+            id: "0f1c".into(),
+            ec2_id: ec2_id.map(str::to_owned),
+            hostname: "docker1".into(),
+        };
+        let (result, asked) = end(stop(Some("i-1")), Seen::Known(Some(Target::InService))).await;
+        assert_eq!((result.unwrap_err().class, asked), (Class::Transient, 0));
+        assert_eq!(end(stop(Some("i-1")), Seen::Known(None)).await, (Ok(()), 1));
+        // It never was on EC2, so that no load balancer can know it.
+        assert_eq!(end(stop(None), Seen::Known(Some(Target::InService))).await, (Ok(()), 1));
     }
 
     #[tokio::test]

@@ -352,7 +352,7 @@ fn rollout(at: Option<usize>, twice: bool) -> (usize, Vec<String>) {
             if twice {
                 trial.carry_out(&action);
             } else {
-                trial.facts = Facts::default();
+                trial.facts = Facts::at_first();
             }
         }
         watch.after(&trial);

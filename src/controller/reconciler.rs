@@ -121,7 +121,7 @@ impl Reconciler {
             report,
             pace,
             queue,
-            facts: Facts::default(),
+            facts: Facts::at_first(),
             waits: BTreeMap::new(),
             running: BTreeMap::new(),
             finished: Arc::default(),
@@ -148,7 +148,7 @@ impl Reconciler {
         if (now.provider, &now.region, &now.assume_role) != (before.provider, &before.region, &before.assume_role) {
             // What was seen elsewhere says nothing about what is there.
             self.picture = Picture::new(self.ports.clone());
-            self.facts = Facts::default();
+            self.facts = Facts::at_first();
         }
         self.desired = desired;
     }

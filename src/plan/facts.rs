@@ -36,6 +36,8 @@ pub struct Facts {
     pub present: BTreeSet<String>,
     /// Since when something that was there is not any more.
     pub gone_since: BTreeMap<String, Timestamp>,
+    /// Since when each part of the provider's side is told to a controller. `None`: to nobody who has to doubt it.
+    pub told_since: Option<BTreeMap<usize, Timestamp>>,
 }
 
 /// One action's failure.
@@ -49,7 +51,33 @@ pub struct Failure {
     pub retry_at: Timestamp,
 }
 
+/// What is not there, and not for certain yet.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Doubt {
+    /// What is waited for.
+    pub(super) on: String,
+    /// When it is certain.
+    pub(super) until: Timestamp,
+}
+
 impl Facts {
+    /// Those of a controller that has just begun: it has seen nothing yet that it could hold against one read that
+    /// misses something.
+    pub fn at_first() -> Facts {
+        Facts { told_since: Some(BTreeMap::new()), ..Facts::default() }
+    }
+
+    /// Why what a read does not tell of may be there all the same.
+    pub(super) fn doubt(&self, what: &str, now: Timestamp) -> Option<Doubt> {
+        if let Some(since) = self.gone_since.get(what) {
+            let on = format!("it to be gone for certain; it was there until {}", since.strftime("%H:%M:%S"));
+            return Some(Doubt { on, until: *since + super::GONE_GRACE });
+        }
+        let until = *self.told_since.as_ref()?.get(&subject::part(what))? + super::GONE_GRACE;
+        let on = "another look that does not find it either; the controller has only just begun".to_owned();
+        Some(Doubt { on, until }).filter(|doubt| doubt.until > now)
+    }
+
     /// The intents that are over: what was sent is not wanted any more, and no read from the past can make it wanted
     /// again. Until the grace has passed, that nothing is wanted may only mean that what it belongs to was not seen.
     pub fn intents_over(&self, wanted: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
@@ -139,6 +167,11 @@ impl Facts {
         let volumes = volumes.map(|all| all.iter().filter_map(named).collect());
         let parts: [Option<BTreeSet<String>>; 5] = [stack, layers, apps, instances, volumes];
         let told = |what: &str| parts[subject::part(what)].is_some();
+        if let Some(told_since) = &mut self.told_since {
+            for (part, _) in parts.iter().enumerate().filter(|(_, told)| told.is_some()) {
+                told_since.entry(part).or_insert(now);
+            }
+        }
         let there: BTreeSet<String> = parts.iter().flatten().flatten().cloned().collect();
         for missing in self.present.difference(&there).filter(|what| told(what)) {
             self.gone_since.entry(missing.clone()).or_insert(now);
@@ -218,6 +251,27 @@ mod tests {
         facts.note_gone(&seen(&[]), at(0));
         facts.note_gone(&seen(&[]), at(1));
         assert!(facts.gone_since.is_empty());
+    }
+
+    #[test]
+    fn a_controller_that_has_just_begun_takes_nothing_for_absent_at_its_first_look() {
+        let mut facts = Facts::at_first();
+        facts.note_gone(&seen(&[]), at(0));
+        assert_eq!(facts.doubt("layer docker", at(0)).map(|doubt| doubt.until), Some(at(10)));
+        facts.note_gone(&seen(&[]), at(10));
+        assert_eq!(facts.doubt("layer docker", at(10)), None);
+    }
+
+    #[test]
+    fn what_gave_no_answer_at_first_is_doubted_from_its_first_answer_on() {
+        let mut facts = Facts::at_first();
+        let mut blind = seen(&[]);
+        let none = Trouble { class: Class::Transient, message: "none".into() };
+        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
+        facts.note_gone(&blind, at(0));
+        facts.note_gone(&seen(&[]), at(20));
+        assert_eq!(facts.doubt("stack", at(20)), None);
+        assert_eq!(facts.doubt("layer docker", at(20)).map(|doubt| doubt.until), Some(at(30)));
     }
 
     #[test]

@@ -48,7 +48,7 @@ use crate::{
 /// sent again.
 pub const INTENT_GRACE: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// How long something that was there must stay away before it is made again: one read that misses it proves nothing.
+/// How long something must stay away before it is made, or made again: one read that misses it proves nothing.
 pub const GONE_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What to do now, and what is waited for.
@@ -87,11 +87,10 @@ impl Plan {
         self.hold(subject, "a clear answer", None);
     }
 
-    /// Plans to make something that is not there, unless it was there a moment ago.
+    /// Plans to make something that is not there, unless it was there a moment ago, or may have been.
     fn make(&mut self, subject: &str, what: &str, action: Action, facts: &Facts, now: Timestamp) {
-        if let Some(since) = facts.gone_since.get(what) {
-            let on = format!("it to be gone for certain; it was there until {}", since.strftime("%H:%M:%S"));
-            return self.hold(subject, on, Some(*since + GONE_GRACE));
+        if let Some(doubt) = facts.doubt(what, now) {
+            return self.hold(subject, doubt.on, Some(doubt.until));
         }
         self.attempt(subject, action, facts, now);
     }
@@ -203,7 +202,7 @@ mod tests {
         let start = on(EngineAction::Start { id: id.clone(), name: name.clone() });
         let stop = StopHow { signal: None, timeout: std::time::Duration::from_secs(1) };
         let stop = on(EngineAction::Stop { id, name, stop, guard: None });
-        let cloud = Action::StopInstance { id: "2".into(), hostname: "docker2".into() };
+        let cloud = Action::StopInstance { id: "2".into(), ec2_id: None, hostname: "docker2".into() };
         let mut plan = Plan { actions: vec![cloud, stop, start.clone()], ..Plan::default() };
         look_after_engines_only(&mut plan, &Trouble { class: Class::Transient, message: "no answer".into() });
         assert_eq!(plan.actions, [start]);

@@ -137,7 +137,7 @@ impl Sim {
             text: text.to_owned(),
             real,
             desired,
-            facts: Facts::default(),
+            facts: Facts::at_first(),
             intents: BTreeMap::new(),
             running: BTreeMap::new(),
             orphans: Vec::new(),
@@ -180,7 +180,7 @@ impl Sim {
 
     /// The controller is killed: what it remembered is gone, what it sent goes on or was never sent.
     pub fn crash(&mut self) {
-        self.facts = Facts::default();
+        self.facts = Facts::at_first();
         self.last_cloud = None;
         self.crash_at = None;
         for running in std::mem::take(&mut self.running).into_values() {
@@ -323,10 +323,7 @@ impl Sim {
                 part => blind(&mut seen.provided.rest, part, &trouble()),
             }
         }
-        // A controller that has just begun has seen nothing that it could hold against one read; OpsWorks, which takes
-        // no token, would then make a second one.
-        let may_miss = self.real.on_ec2() || self.last_cloud.is_some();
-        if let Some(what) = self.haze.flicker.take().filter(|_| may_miss) {
+        if let Some(what) = self.haze.flicker.take() {
             if let Some(instances) = seen.provided.instances.known_mut() {
                 instances.retain(|i| i.hostname != what);
             }

@@ -577,7 +577,7 @@ impl Real {
                     return Err(refuse(Class::Transient, "fewer than minInService would be left"));
                 }
             }
-            Action::TerminateInstance { id, .. }
+            Action::TerminateInstance { id, .. } | Action::StopInstance { ec2_id: Some(id), .. }
                 if self.balancers().any(|(_, b)| b.targets.get(id) == Some(&Target::InService)) =>
             {
                 return Err(refuse(Class::Transient, "a balancer sends it requests"));

@@ -213,7 +213,7 @@ impl Trial {
     }
 
     pub fn crash(&mut self) {
-        self.facts = Facts::default();
+        self.facts = Facts::at_first();
     }
 
     /// What a look gives now.

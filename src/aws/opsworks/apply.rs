@@ -33,7 +33,7 @@ pub(super) async fn apply(api: &Api<'_>, action: &Action) -> Result<(), Trouble>
             create_instance(api, stack_id, layer_id, hostname, instance_type).await
         }
         Action::StartInstance { id, hostname } => start_instance(api, id, hostname).await,
-        Action::StopInstance { id, hostname } => stop_instance(api, id, hostname).await,
+        Action::StopInstance { id, hostname, .. } => stop_instance(api, id, hostname).await,
         Action::DeleteInstance { id, hostname } => delete_instance(api, id, hostname).await,
         Action::AttachBalancer { layer_id, layer, balancer } => attach(api, layer_id, layer, balancer).await,
         Action::DetachBalancer { layer_id, layer, balancer } => detach(api, layer_id, layer, balancer).await,

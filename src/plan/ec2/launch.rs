@@ -12,7 +12,7 @@ use super::{
 use crate::{
     action::{Action, Launch, launch_intent},
     bootstrap::{self, Bootstrap},
-    plan::{GONE_GRACE, Intent, Plan, failure_message, lineup::Lineup, subject},
+    plan::{Intent, Plan, failure_message, lineup::Lineup, subject},
     spec::stack::{DeletionPolicy, EbsVolume},
     status::Kind,
     world::{Image, Seen, Subnet, Volume, tag},
@@ -147,9 +147,8 @@ impl Desk<'_> {
                 let by = held.attached_to.as_deref().unwrap_or("its predecessor");
                 plan.hold(hostname, format!("volume {} ({mount_point}) to be free of {by}", held.id), None);
                 missing = true;
-            } else if let Some(since) = self.facts.gone_since.get(&subject::volume(hostname, mount_point)) {
-                let on = format!("its volume ({mount_point}) to be gone for certain");
-                plan.hold(hostname, on, Some(*since + GONE_GRACE));
+            } else if let Some(doubt) = self.facts.doubt(&subject::volume(hostname, mount_point), self.now) {
+                plan.hold(hostname, format!("its volume ({mount_point}): {}", doubt.on), Some(doubt.until));
                 missing = true;
             }
         }

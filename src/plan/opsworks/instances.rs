@@ -121,13 +121,11 @@ fn remove(
                 None,
             );
         }
-        Phase::Troubled => {
-            let action = Action::StopInstance { id, hostname: hostname.clone() };
-            plan.attempt(hostname, action, facts, now);
-        }
-        Phase::Online => {
+        // One that OpsWorks has lost sight of may serve all the same.
+        Phase::Troubled | Phase::Online => {
             if drain::drain_for_removal(plan, desired, layer, instance, seen, facts, now) {
-                let action = Action::StopInstance { id, hostname: hostname.clone() };
+                let ec2_id = instance.ec2_id.clone();
+                let action = Action::StopInstance { id, ec2_id, hostname: hostname.clone() };
                 plan.attempt(hostname, action, facts, now);
                 plan.hold(hostname, "the instance to be stopped, then it is deleted", None);
             }
