@@ -140,7 +140,7 @@ pub(super) fn drain_for_removal(
     now: Timestamp,
 ) -> bool {
     let slots = slots(desired, layer);
-    let rollout = careful(&slots);
+    let rollout = careful(&slots, layer);
     // Fewer than minInService may have been declared outright.
     let keep = rollout.min_in_service.min(layer.instances.count);
     let desk = Desk { layer, seen, facts, now, rollout, pulls: Vec::new() };

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{
     Facts, ec2, fleet,
     standing::{Standing, standing},
+    surge,
 };
 use crate::{
     spec::{Desired, Layer, stack::Update},
@@ -51,7 +52,7 @@ pub(super) fn lineup<'a>(
     // One more is launched only while everybody serves, and an old one leaves only once that one serves too.
     let all_serve = members.iter().all(|(_, instance)| serves(layer, instance, seen));
     let wanted = match (members.len(), refresh.is_empty()) {
-        (_, true) => count,
+        (_, true) => count + usize::from(surge::is_wanted(desired, layer, &members, seen, facts, now)),
         (there, false) if there <= count => count + usize::from(there == count && all_serve && count > 0),
         (there, false) if there == count + 1 && !all_serve_but_leaving(layer, &members, &refresh, seen) => there,
         _ => count,

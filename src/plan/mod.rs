@@ -24,6 +24,7 @@ pub mod rollout;
 pub mod slot;
 mod standing;
 mod subject;
+mod surge;
 pub mod traffic;
 mod view;
 

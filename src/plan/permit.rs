@@ -170,7 +170,8 @@ impl Desk<'_> {
             plan.hold(view.hostname(), elsewhere.said, None);
             return Permit::Refused;
         }
-        let can_ever_drain = self.layer.instances.count > self.rollout.min_in_service;
+        let most = self.layer.instances.count + u32::from(self.rollout.surge);
+        let can_ever_drain = most > self.rollout.min_in_service;
         if !can_ever_drain {
             return self.permit_in_place(plan, views, at, look, taken);
         }

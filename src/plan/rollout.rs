@@ -42,7 +42,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
             plan.unobservable(&words(balancer.name()), trouble);
         }
     }
-    let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots), pulls: Vec::new() };
+    let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots, layer), pulls: Vec::new() };
     let mut views = desk.views(plan, desired, &slots, &staying);
     wait_for_failed_pulls(&mut views, facts);
     sweep(desired, layer, &mut views);

@@ -63,17 +63,23 @@ impl<'a> View<'a> {
     }
 }
 
-/// The rollout settings of a layer: of several apps' the most careful.
-pub(super) fn careful(slots: &[Slot<'_>]) -> Rollout {
+/// The rollout settings of a layer: of several apps' the most careful. With one instance more, as many as declared go
+/// on serving.
+pub(super) fn careful(slots: &[Slot<'_>], layer: &Layer) -> Rollout {
     let mut all = slots.iter().map(|slot| slot.app.rollout.clone());
     let first = all.next().unwrap_or_default();
-    all.fold(first, |a, b| Rollout {
+    let mut rollout = all.fold(first, |a, b| Rollout {
         min_in_service: a.min_in_service.max(b.min_in_service),
         max_unavailable: a.max_unavailable.min(b.max_unavailable),
         drain_timeout: a.drain_timeout.max(b.drain_timeout),
         settle: a.settle.max(b.settle),
+        surge: a.surge || b.surge,
         ..a
-    })
+    });
+    if rollout.surge {
+        rollout.min_in_service = rollout.min_in_service.max(layer.instances.count);
+    }
+    rollout
 }
 
 /// All that a decision about a layer rests on.

@@ -19,6 +19,9 @@ pub struct Rollout {
     pub settle: Duration,
     /// How long a new container may take to become healthy. Default 300 s.
     pub progress_deadline: Duration,
+    /// Whether one instance more than declared comes up for the time of a rollout, so that none is missing while
+    /// another is out. Default no.
+    pub surge: bool,
     /// What happens when a new container fails. Default rollback.
     pub on_failure: OnFailure,
 }
@@ -41,6 +44,7 @@ impl Default for Rollout {
             drain_timeout: Duration::from_secs(300),
             settle: Duration::from_secs(2),
             progress_deadline: Duration::from_secs(300),
+            surge: false,
             on_failure: OnFailure::Rollback,
         }
     }

@@ -97,11 +97,11 @@ fn rollout(report: &Report<'_>, node: &Node) -> Option<Rollout> {
         drain_timeout: map.optional("drainTimeout", duration_above_zero).unwrap_or(default.drain_timeout),
         settle: map.optional("settle", duration).unwrap_or(default.settle),
         progress_deadline: map.optional("progressDeadline", duration_above_zero).unwrap_or(default.progress_deadline),
+        surge: map.optional("surge", Report::boolean).unwrap_or(default.surge),
         on_failure: map
             .optional("onFailure", |report, node| report.choice(node, &on_failure, &[]))
             .unwrap_or(default.on_failure),
     };
-    map.later(&["surge"]);
     map.finish();
     Some(rollout)
 }

@@ -59,7 +59,7 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         traffic: map.optional("traffic", Report::boolean),
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
     };
-    map.later(&["migration", "database", "notifications", "cron", "runOn", "logging", "surge"]);
+    map.later(&["migration", "database", "notifications", "cron", "runOn", "logging"]);
     map.finish();
     Some(container)
 }

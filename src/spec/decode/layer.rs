@@ -63,7 +63,6 @@ pub(super) fn read(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) ->
             .unwrap_or_else(|| defaults.security_group_ids.clone()),
         docker: DockerAccess { transport, port, address, log_max_size, log_max_files },
     };
-    map.later(&["surge"]);
     map.finish();
     Some(layer)
 }
