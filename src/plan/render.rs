@@ -3,7 +3,7 @@
 //! Two hashes tell whether a container is as declared. The *release* is the same on every instance: it is computed
 //! before anything of the instance is filled in. The *spec hash* is of everything filled in.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use sha2::{Digest, Sha256};
 
@@ -226,8 +226,33 @@ fn fill_check(check: &HealthCheck, names: &Names<'_>) -> HealthCheck {
     HealthCheck { probe, ..check.clone() }
 }
 
-/// 16 hexadecimal digits of the SHA-256 of what the engine is told.
+thread_local! {
+    /// What was hashed last under each name and hostname: from one plan to the next hardly anything changes, and
+    /// comparing is much cheaper than writing all of it down again.
+    static HASHED: RefCell<BTreeMap<String, (Run, String)>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// So many are remembered at most.
+const REMEMBERED: usize = 1_000;
+
+/// The hash of what the engine is told.
 fn hash(run: &Run) -> String {
+    let key = format!("{} {}", run.name, run.hostname);
+    HASHED.with_borrow_mut(|all| match all.get(&key) {
+        Some((before, hash)) if before == run => hash.clone(),
+        _ => {
+            let hash = digest(run);
+            if all.len() >= REMEMBERED {
+                all.clear();
+            }
+            all.insert(key, (run.clone(), hash.clone()));
+            hash
+        }
+    })
+}
+
+/// 16 hexadecimal digits of its SHA-256.
+fn digest(run: &Run) -> String {
     let text = serde_json::to_string(run).unwrap_or_else(|_| format!("{run:?}"));
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

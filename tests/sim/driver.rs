@@ -6,111 +6,48 @@ use std::{
 };
 
 use evenkeel::{
-    action::{Action, EngineAction, Lane},
-    plan::{Facts, Failure, Intent, Plan, plan},
+    action::{Action, EngineAction},
+    plan::{Failure, Intent, Plan, plan},
     spec::Desired,
-    world::{Class, Observed, Provided, Rest, Seen, Trouble},
+    world::{Class, Trouble},
 };
+use jiff::Timestamp;
 
 use crate::{
     defect::Defect,
     dice::Dice,
+    look::Haze,
+    mind::{Ending, Mind, Running},
     real::{Ms, Real, refuse},
     trial,
     watch::Watch,
 };
 
-/// A part of what the provider tells gives no answer.
-fn blind(rest: &mut Rest, part: &str, trouble: &Trouble) {
-    match rest {
-        Rest::OpsWorks(cloud) => match part {
-            "stack" => cloud.stack = Seen::Unknown(trouble.clone()),
-            "layers" => cloud.layers = Seen::Unknown(trouble.clone()),
-            "apps" => cloud.apps = Seen::Unknown(trouble.clone()),
-            _ => cloud.attached = Seen::Unknown(trouble.clone()),
-        },
-        Rest::Ec2(cloud) => match part {
-            "volumes" => cloud.volumes = Seen::Unknown(trouble.clone()),
-            "subnets" => cloud.subnets = Seen::Unknown(trouble.clone()),
-            _ => cloud.images.values_mut().for_each(|image| *image = Seen::Unknown(trouble.clone())),
-        },
-    }
-}
-
-/// One thing is not told.
-fn miss(rest: &mut Rest, what: &str) {
-    match rest {
-        Rest::OpsWorks(cloud) => match what {
-            "layer" => cloud.layers.known_mut().into_iter().for_each(Vec::clear),
-            "app" => cloud.apps.known_mut().into_iter().for_each(Vec::clear),
-            "stack" => {
-                if let Some(stack) = cloud.stack.known_mut() {
-                    *stack = None;
-                }
-            }
-            _ => {}
-        },
-        Rest::Ec2(cloud) => {
-            cloud.volumes.known_mut().into_iter().for_each(|all| all.retain(|volume| volume.id != what));
-        }
-    }
-}
-
-/// How an action that was begun will end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    Well,
-    /// It took effect, and its answer never came.
-    AnswerLost,
-    /// It never took effect, and no answer came.
-    NoAnswer,
-    Refused(Class),
-}
-
-#[derive(Clone)]
-struct Running {
-    action: Action,
-    effect_at: Ms,
-    done_at: Ms,
-    ending: Ending,
-    result: Option<Result<(), Trouble>>,
-}
-
-/// What a look misses, or is told wrongly.
-#[derive(Clone, Default)]
-pub struct Haze {
-    pub cloud_lag: Ms,
-    /// On EC2, of the volumes, which are another call.
-    pub volume_lag: Ms,
-    pub balancer_lag: Ms,
-    pub until: Ms,
-    /// Parts that give no answer: `stack`, `layers`, `instances`, `apps`, `attached`, `balancers`; on EC2 `instances`,
-    /// `volumes`, `subnets`, `images`, `balancers`.
-    pub blind: BTreeSet<String>,
-    /// What gives no answer refuses one: access denied.
-    pub refused: bool,
-    /// The next look misses this one thing.
-    pub flicker: Option<String>,
-}
+/// How often a stack that is as declared is looked at.
+const RESYNC: Ms = 30_000;
 
 #[derive(Clone)]
 pub struct Sim {
     pub text: String,
     pub desired: Desired,
     pub real: Real,
-    pub facts: Facts,
+    pub mind: Mind,
     /// On record: a crash does not lose them.
     pub intents: BTreeMap<String, Intent>,
-    running: BTreeMap<Lane, Running>,
     /// Sent by a controller that is no more.
-    orphans: Vec<(Ms, Action)>,
+    pub orphans: Vec<(Ms, Action)>,
     pub haze: Haze,
     pub watch: Watch,
     pub defect: Option<Defect>,
     pub pretend_out: BTreeSet<String>,
+    pub seed: u64,
     pub dice: Dice,
+    /// Whether the trace is kept: writing it down takes time.
+    pub telling: bool,
     pub trace: Vec<String>,
     pub begun: u64,
+    /// How often which action was begun.
+    begun_of: BTreeMap<String, u64>,
     pub steps: u64,
     /// One in so many actions does not end well; 0: all do.
     pub trouble: u64,
@@ -120,10 +57,11 @@ pub struct Sim {
     pub began_with_nothing: bool,
     /// Many a launch is the last thing that a controller does.
     pub crashes_at_launch: bool,
-    crash_at: Option<Ms>,
-    last_cloud: Option<Provided>,
+    pub crash_at: Option<Ms>,
     revision: u32,
     pub poll: Ms,
+    /// Somebody outside wants to be asked then.
+    pub alarm: Ms,
 }
 
 impl Sim {
@@ -137,17 +75,19 @@ impl Sim {
             text: text.to_owned(),
             real,
             desired,
-            facts: Facts::at_first(),
+            mind: Mind::at_first(),
             intents: BTreeMap::new(),
-            running: BTreeMap::new(),
             orphans: Vec::new(),
             haze: Haze::default(),
             watch: Watch::default(),
             defect: None,
             pretend_out: BTreeSet::new(),
+            seed,
             dice: Dice::new(seed),
+            telling: false,
             trace: Vec::new(),
             begun: 0,
+            begun_of: BTreeMap::new(),
             steps: 0,
             trouble: 0,
             storm_until: 0,
@@ -155,17 +95,21 @@ impl Sim {
             began_with_nothing: true,
             crashes_at_launch: false,
             crash_at: None,
-            last_cloud: None,
             revision: 1,
             poll: 2_000,
+            alarm: Ms::MAX,
         }
     }
 
     pub fn say(&mut self, what: impl std::fmt::Display) {
-        self.trace.push(format!("{:>8.1}s {what}", self.real.now as f64 / 1000.0));
-        if self.trace.len() > 400 {
-            self.trace.drain(..200);
+        if self.telling {
+            self.trace.push(format!("{:>8.1}s {what}", self.real.now as f64 / 1000.0));
         }
+    }
+
+    /// The controller's clock.
+    pub fn clock(&self) -> Timestamp {
+        self.real.clock()
     }
 
     pub fn declare(&mut self, text: &str) {
@@ -175,15 +119,14 @@ impl Sim {
         self.revision += 1;
         self.text = text.to_owned();
         self.desired = trial::decode(&format!("r{}", self.revision), text);
-        self.facts.failures.clear();
+        self.mind.facts.failures.clear();
+        self.mind.wakes = self.real.now;
     }
 
     /// The controller is killed: what it remembered is gone, what it sent goes on or was never sent.
     pub fn crash(&mut self) {
-        self.facts = Facts::at_first();
-        self.last_cloud = None;
         self.crash_at = None;
-        for running in std::mem::take(&mut self.running).into_values() {
+        for running in std::mem::replace(&mut self.mind, Mind::at_first()).running.into_values() {
             if running.result.is_none()
                 && matches!(running.ending, Ending::Well | Ending::AnswerLost)
                 && self.dice.one_in(2)
@@ -192,53 +135,58 @@ impl Sim {
             }
         }
         self.down_until = self.real.now + self.dice.between(0, 5_000);
+        self.mind.wakes = self.down_until;
         self.say("(crash)");
     }
 
     pub fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.orphans.is_empty()
+        self.mind.running.is_empty() && self.orphans.is_empty()
     }
 
-    fn next(&self, plan: &Plan) -> Ms {
+    /// When something happens next.
+    pub fn next(&self) -> Ms {
         let now = self.real.now;
-        let running = self.running.values().flat_map(|r| [r.effect_at, r.done_at]);
+        if self.mind.wakes <= now && self.down_until <= now {
+            return now;
+        }
+        let running = self.mind.running.values().flat_map(|r| [r.effect_at, r.done_at]);
         let orphans = self.orphans.iter().map(|(at, _)| *at);
-        let holds = plan.holds.iter().filter_map(|hold| hold.until).map(|until| {
-            let from = trial::beginning();
-            u64::try_from(from.duration_until(until).as_millis()).unwrap_or(0)
-        });
-        let all = running.chain(orphans).chain(holds).chain(self.real.next()).filter(|at| *at > now);
-        let poll = if plan.is_done() && self.is_idle() { 30_000 } else { self.poll };
-        all.min().unwrap_or(u64::MAX).min(now + poll)
+        let mine = [self.mind.wakes, self.alarm, self.down_until];
+        let all = running.chain(orphans).chain(self.real.next()).chain(mine).filter(|at| *at > now);
+        all.min().unwrap_or(Ms::MAX).min(now + RESYNC)
     }
 
-    /// To the next thing that happens, and what the controller makes of it.
-    pub fn step(&mut self, plan: &Plan) -> Plan {
+    /// To the next thing that happens; the controller looks when something that it did has ended, when an engine tells
+    /// of something (it may be too late to hear), or when its time has come.
+    pub fn step(&mut self) {
         self.steps += 1;
-        let to = self.next(plan);
+        let to = self.next();
         self.real.advance(to, &mut self.dice);
-        self.take_in();
+        let ended = self.take_in();
         self.watch.after(&mut self.real, &self.desired);
+        let stirred = std::mem::take(&mut self.real.stirred) && self.dice.one_in(2);
         if self.crash_at.is_some_and(|at| at <= self.real.now) {
             self.crash();
         }
-        if self.real.now < self.down_until {
-            return plan.clone();
+        let now = self.real.now;
+        if now >= self.down_until && (ended || stirred || now >= self.mind.wakes) {
+            self.pass();
         }
-        self.pass()
     }
 
-    fn take_in(&mut self) {
+    /// Whether anything has ended.
+    fn take_in(&mut self) -> bool {
+        let mut ended = false;
         let now = self.real.now;
         let (due, later) = std::mem::take(&mut self.orphans).into_iter().partition(|(at, _)| *at <= now);
         self.orphans = later;
         let due: Vec<(Ms, Action)> = due;
         for (_, action) in due {
-            self.say(format!("(still done: {action})"));
+            self.say(format_args!("(still done: {action})"));
             let _ = self.real.effect(&action, &mut self.dice);
         }
-        for lane in self.running.keys().cloned().collect::<Vec<_>>() {
-            let mut running = self.running.remove(&lane).expect("a lane");
+        for lane in self.mind.running.keys().cloned().collect::<Vec<_>>() {
+            let mut running = self.mind.running.remove(&lane).expect("a lane");
             if running.result.is_none() && running.effect_at <= now {
                 let hung = match &running.action {
                     Action::Engine { node, .. } => {
@@ -267,103 +215,66 @@ impl Sim {
                 });
             }
             match running.result.take() {
-                Some(result) if running.done_at <= now => self.finished(&running.action, result),
+                Some(result) if running.done_at <= now => {
+                    ended = true;
+                    self.finished(&running.action, result);
+                }
                 result => {
                     running.result = result;
-                    self.running.insert(lane, running);
+                    self.mind.running.insert(lane, running);
                 }
             }
         }
+        ended
     }
 
-    fn finished(&mut self, action: &Action, result: Result<(), Trouble>) {
+    pub fn finished(&mut self, action: &Action, result: Result<(), Trouble>) {
         let key = action.key();
         match result {
             Ok(()) => {
-                self.say(format!("  done: {key}"));
-                self.facts.failures.remove(&key);
+                self.say(format_args!("  done: {key}"));
+                self.mind.facts.failures.remove(&key);
             }
             Err(trouble) => {
-                self.say(format!("  {:?}: {key}: {}", trouble.class, trouble.message));
+                self.say(format_args!("  {:?}: {key}: {}", trouble.class, trouble.message));
                 if let Some(intent) = action.intent()
                     && self.defect != Some(Defect::SpentTokenKept)
                     && self.intents.get(&intent).is_some_and(|sent| !sent.outlives(trouble.class))
                 {
                     self.intents.remove(&intent);
                 }
-                let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
+                let times = self.mind.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
                 let backoff = Duration::from_millis(500 << times.min(7));
                 let wait = match trouble.class {
                     Class::Terminal => Duration::from_secs(60),
                     Class::Throttled => backoff.max(Duration::from_secs(2)),
                     _ => backoff,
                 };
-                let retry_at = self.real.clock() + wait;
-                self.facts.failures.insert(key, Failure { trouble, times, retry_at });
+                let retry_at = self.clock() + wait;
+                self.mind.facts.failures.insert(key, Failure { trouble, times, retry_at });
             }
         }
-    }
-
-    fn look(&mut self) -> Observed {
-        if self.real.now >= self.haze.until {
-            self.haze.cloud_lag = 0;
-            self.haze.volume_lag = 0;
-            self.haze.balancer_lag = 0;
-            self.haze.blind.clear();
-        }
-        let (cloud, volumes, balancers) = (self.haze.cloud_lag, self.haze.volume_lag, self.haze.balancer_lag);
-        self.real.clear_sight = (cloud, volumes, balancers) == (0, 0, 0) && self.haze.flicker.is_none();
-        let mut seen = self.real.look(&self.desired, cloud, volumes, balancers);
-        let class = if self.haze.refused { Class::Terminal } else { Class::Transient };
-        let trouble = || refuse(class, "no answer");
-        for part in &self.haze.blind {
-            match part.as_str() {
-                "instances" => seen.provided.instances = Seen::Unknown(trouble()),
-                "balancers" => seen.balancers.values_mut().for_each(|b| *b = Seen::Unknown(trouble())),
-                part => blind(&mut seen.provided.rest, part, &trouble()),
-            }
-        }
-        if let Some(what) = self.haze.flicker.take() {
-            if let Some(instances) = seen.provided.instances.known_mut() {
-                instances.retain(|i| i.hostname != what);
-            }
-            for balancer in seen.balancers.values_mut().filter_map(Seen::known_mut) {
-                balancer.targets.retain(|id, _| *id != what);
-            }
-            miss(&mut seen.provided.rest, &what);
-        }
-        // As `observe.rs` does: what AWS does not answer is told as it was, but not when it is refused.
-        let answered = seen.provided.unanswered().is_none();
-        match &self.last_cloud {
-            _ if answered => self.last_cloud = Some(seen.provided.clone()),
-            Some(before) if class != Class::Terminal => {
-                seen.provided = before.clone();
-                seen.stale = Some(trouble());
-            }
-            _ => {}
-        }
-        seen
     }
 
     /// One pass of the controller.
-    pub fn pass(&mut self) -> Plan {
+    pub fn pass(&mut self) {
         let mut seen = self.look();
         let mut desired = self.desired.clone();
         if let Some(defect) = self.defect {
             defect.input(self, &mut desired, &mut seen);
         }
-        let now = self.real.clock();
-        self.facts.note(&desired, &seen, now);
-        self.facts.busy = self.running.keys().cloned().collect();
-        self.facts.intents = self.intents.clone();
+        let now = self.clock();
+        self.mind.facts.note(&desired, &seen, now);
+        self.mind.facts.busy = self.mind.running.keys().cloned().collect();
+        self.mind.facts.intents = self.intents.clone();
         if let Some(defect) = self.defect {
-            defect.facts(&mut self.facts);
+            defect.facts(&mut self.mind.facts);
         }
-        let mut plan = plan(&desired, &seen, &self.facts, now);
+        let mut plan = plan(&desired, &seen, &self.mind.facts, now);
         if seen.provided.unanswered().is_none() && seen.stale.is_none() {
-            self.facts.failures.retain(|key, _| plan.wanted.contains(key));
-            let under_way: BTreeSet<String> = self.running.values().filter_map(|r| r.action.intent()).collect();
-            for key in self.facts.intents_over(&plan.wanted, now) {
+            self.mind.facts.failures.retain(|key, _| plan.wanted.contains(key));
+            let under_way: BTreeSet<String> = self.mind.running.values().filter_map(|r| r.action.intent()).collect();
+            for key in self.mind.facts.intents_over(&plan.wanted, now) {
                 if !under_way.contains(&key) {
                     self.intents.remove(&key);
                 }
@@ -373,28 +284,47 @@ impl Sim {
             defect.output(self, &seen, &mut plan);
         }
         self.watch.recorded(&plan);
-        for action in plan.actions.clone() {
-            self.begin(&action);
+        for action in &plan.actions {
+            self.begin(action);
         }
-        plan
+        self.mind.wakes = self.wakes(&plan);
+        self.mind.plan = plan;
     }
 
-    fn record(&mut self, action: &Action) {
+    /// When the next pass is due.
+    pub fn wakes(&self, plan: &Plan) -> Ms {
+        let (now, clock) = (self.real.now, self.clock());
+        let poll = if plan.is_done() && self.is_idle() { RESYNC } else { self.poll };
+        let holds = plan.holds.iter().filter_map(|hold| hold.until).filter(|until| *until > clock);
+        let soonest = holds.map(|until| now + clock.duration_until(until).as_millis().unsigned_abs() as Ms).min();
+        soonest.unwrap_or(Ms::MAX).clamp(now + 1, now + poll)
+    }
+
+    pub fn record(&mut self, action: &Action) {
         if let Some(key) = action.intent() {
-            let sent = Intent::of(action, self.intents.get(&key), self.real.clock());
+            let sent = Intent::of(action, self.intents.get(&key), self.clock());
             self.intents.insert(key, sent);
         }
     }
 
+    /// What becomes of an action follows from the seed and from how often it was begun, whatever else happens.
+    fn dice_of(&mut self, action: &Action) -> Dice {
+        let key = action.key();
+        let times = self.begun_of.entry(key.clone()).or_default();
+        *times += 1;
+        Dice::derived(self.seed, &key, *times)
+    }
+
     fn begin(&mut self, action: &Action) {
         let lane = action.lane();
-        if self.running.contains_key(&lane) {
+        if self.mind.running.contains_key(&lane) {
             return;
         }
         if self.defect != Some(Defect::IntentsForgotten) {
             self.record(action);
         }
         self.begun += 1;
+        let mut dice = self.dice_of(action);
         self.say(action);
         let now = self.real.now;
         if self.defect == Some(Defect::DrainSkipped) {
@@ -413,77 +343,36 @@ impl Sim {
         }
         self.watch.before(&mut self.real, &self.desired, action);
         let took = match action {
-            Action::Engine { what: EngineAction::Pull { .. }, .. } => self.dice.between(500, 15_000),
+            Action::Engine { what: EngineAction::Pull { .. }, .. } => dice.between(500, 15_000),
             Action::Engine { what: EngineAction::Stop { stop, .. }, .. } => {
                 let most = u64::try_from(stop.timeout.as_millis()).unwrap_or(1_000);
-                self.dice.between(50, most.min(4_000))
+                dice.between(50, most.min(4_000))
             }
-            _ => self.dice.between(30, 900),
+            _ => dice.between(30, 900),
         };
         let mut ending = Ending::Well;
         let storm = now < self.storm_until && !matches!(action, Action::Engine { .. });
-        if (storm && self.dice.one_in(2)) || (self.trouble > 0 && self.dice.one_in(self.trouble)) {
-            ending = match self.dice.below(6) {
+        if (storm && dice.one_in(2)) || (self.trouble > 0 && dice.one_in(self.trouble)) {
+            ending = match dice.below(6) {
                 0 | 1 => Ending::AnswerLost,
                 2 => Ending::NoAnswer,
                 3 => Ending::Refused(Class::Throttled),
                 _ => Ending::Refused(Class::Transient),
             };
         }
-        let late =
-            if matches!(ending, Ending::AnswerLost | Ending::NoAnswer) { self.dice.between(0, 60_000) } else { 0 };
+        let late = if matches!(ending, Ending::AnswerLost | Ending::NoAnswer) { dice.between(0, 60_000) } else { 0 };
         // What a stop begins cannot be called back; its effect is the container's end.
         let running = Running {
             action: action.clone(),
             effect_at: now + took,
-            done_at: now + took + late + self.dice.between(1, 300),
+            done_at: now + took + late + dice.between(1, 300),
             ending,
             result: None,
         };
-        if self.crashes_at_launch && action.token().is_some() && self.dice.one_in(2) {
+        if self.crashes_at_launch && action.token().is_some() && dice.one_in(2) {
             // Before it is sent, or once it took effect and before the answer.
-            self.crash_at = Some(if self.dice.one_in(4) { now } else { running.effect_at });
+            self.crash_at = Some(if dice.one_in(4) { now } else { running.effect_at });
         }
-        self.running.insert(lane, running);
-    }
-
-    /// Carries out an action at once, and once more if so asked: the exhaustive tests' way.
-    pub fn at_once(&mut self, action: &Action, times: u32) {
-        if let Err(trouble) = self.real.precondition(action) {
-            return self.finished(action, Err(trouble));
-        }
-        self.record(action);
-        self.say(action);
-        self.watch.before(&mut self.real, &self.desired, action);
-        for _ in 0..times {
-            let _ = self.real.effect(action, &mut self.dice);
-        }
-    }
-
-    /// The plan as it is now, with nothing begun.
-    pub fn peek(&mut self) -> Plan {
-        let seen = self.look();
-        let now = self.real.clock();
-        self.facts.note(&self.desired, &seen, now);
-        self.facts.intents = self.intents.clone();
-        let plan = plan(&self.desired, &seen, &self.facts, now);
-        self.watch.recorded(&plan);
-        self.facts.failures.retain(|key, _| plan.wanted.contains(key));
-        for key in self.facts.intents_over(&plan.wanted, now) {
-            self.intents.remove(&key);
-        }
-        plan
-    }
-
-    /// Time goes on to the next thing that happens.
-    pub fn wait(&mut self, plan: &Plan) {
-        let to = self.next(plan);
-        self.real.advance(to, &mut self.dice);
-        self.watch.after(&mut self.real, &self.desired);
-    }
-
-    pub fn tell(&self) -> String {
-        let from = self.trace.len().saturating_sub(45);
-        self.trace[from..].join("\n")
+        self.mind.running.insert(lane, running);
     }
 }

@@ -33,7 +33,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         }
         3 => {
             let part = sim.dice.of(&["stack", "layers", "instances", "apps", "attached", "balancers"]).to_owned();
-            sim.say(format!("({part} cannot be read)"));
+            sim.say(format_args!("({part} cannot be read)"));
             sim.haze.blind.insert(part);
             sim.haze.refused = sim.dice.one_in(2);
             sim.haze.until = sim.haze.until.max(now + sim.dice.between(3_000, 30_000));
@@ -47,7 +47,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
                 3 => hostname,
                 _ => ec2_id.unwrap_or(hostname),
             };
-            sim.say(format!("(one read misses {what})"));
+            sim.say(format_args!("(one read misses {what})"));
             sim.haze.flicker = Some(what);
         }
         6 => {
@@ -55,7 +55,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
             let name = sim.dice.of(&["redis0", "app0", "app1", "worker0", "haproxy0", "nginx0"]).to_owned();
             let removed = sim.dice.one_in(2);
             if sim.real.engine(&hostname).is_some_and(|e| e.containers.contains_key(&name)) {
-                sim.say(format!("({hostname}/{name} {})", if removed { "is removed by hand" } else { "dies" }));
+                sim.say(format_args!("({hostname}/{name} {})", if removed { "is removed by hand" } else { "dies" }));
                 sim.real.kill(&hostname, &name, removed);
             }
         }
@@ -66,13 +66,13 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         8 => {
             let Some((hostname, Some(ec2_id))) = a_host(sim) else { return };
             let until = now + sim.dice.between(20_000, 150_000);
-            sim.say(format!("({hostname} will be stuck registering or draining)"));
+            sim.say(format_args!("({hostname} will be stuck registering or draining)"));
             sim.real.stuck.insert(ec2_id, until);
         }
         9 => {
             let Some((hostname, _)) = a_host(sim) else { return };
             let until = now + sim.dice.between(2_000, 60_000);
-            sim.say(format!("(the engine of {hostname} hangs)"));
+            sim.say(format_args!("(the engine of {hostname} hangs)"));
             sim.real.hung.insert(hostname, until);
         }
         10 | 11 => {
@@ -80,13 +80,13 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
             let image = format!("{name}:{}", sim.dice.between(2, 3));
             let all = [Fate::Unhealthy, Fate::Hangs, Fate::Exits, Fate::Slow, Fate::Dies];
             let fate = all[sim.dice.below(5) as usize];
-            sim.say(format!("({image}: {fate:?})"));
+            sim.say(format_args!("({image}: {fate:?})"));
             sim.real.fates.insert(image, fate);
         }
         12 => {
             let Some((hostname, _)) = a_host(sim) else { return };
             if sim.real.instances().iter().any(|i| i.hostname == hostname && i.status == "online") {
-                sim.say(format!("({hostname} is lost)"));
+                sim.say(format_args!("({hostname} is lost)"));
                 sim.real.lose_instance(&hostname);
             }
         }
@@ -117,7 +117,7 @@ pub fn edit(sim: &mut Sim, scene: Scene) {
 }
 
 pub fn deregister(sim: &mut Sim, hostname: &str, ec2_id: &str) {
-    sim.say(format!("({hostname} is deregistered by hand)"));
+    sim.say(format_args!("({hostname} is deregistered by hand)"));
     sim.real.excuse(hostname);
     let balancers: Vec<String> = sim.real.balancers().map(|(name, _)| name.clone()).collect();
     for balancer in balancers {

@@ -32,7 +32,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         }
         5 => {
             let part = sim.dice.of(&["instances", "volumes", "subnets", "images", "balancers"]).to_owned();
-            sim.say(format!("({part} cannot be read)"));
+            sim.say(format_args!("({part} cannot be read)"));
             sim.haze.blind.insert(part);
             sim.haze.refused = sim.dice.one_in(2);
             sim.haze.until = sim.haze.until.max(now + sim.dice.between(3_000, 60_000));
@@ -45,14 +45,14 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
                 1 => hostname,
                 _ => id,
             };
-            sim.say(format!("(one read misses {what})"));
+            sim.say(format_args!("(one read misses {what})"));
             sim.haze.flicker = Some(what);
         }
         8 => {
             let Some((hostname, Some(ec2_id))) = a_host(sim) else { return };
             if sim.dice.one_in(2) {
                 let until = now + sim.dice.between(20_000, 150_000);
-                sim.say(format!("({hostname} will be stuck registering or draining)"));
+                sim.say(format_args!("({hostname} will be stuck registering or draining)"));
                 sim.real.stuck.insert(ec2_id, until);
             } else {
                 deregister(sim, &hostname, &ec2_id);
@@ -63,7 +63,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
             let until = now + if sim.dice.one_in(2) { sim.dice.between(2_000, 60_000) } else { 500_000 };
             let frozen = sim.dice.one_in(3);
             let what = if frozen { "is frozen" } else { "has a silent engine" };
-            sim.say(format!("({hostname} {what} for {}s)", (until - now) / 1000));
+            sim.say(format_args!("({hostname} {what} for {}s)", (until - now) / 1000));
             if frozen {
                 sim.real.excuse(&hostname);
                 sim.real.cloud.frozen.insert(hostname.clone(), until);
@@ -72,7 +72,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         }
         11 => {
             let until = now + if sim.dice.one_in(2) { sim.dice.between(2_000, 60_000) } else { 500_000 };
-            sim.say(format!("(no engine can be reached for {}s)", (until - now) / 1000));
+            sim.say(format_args!("(no engine can be reached for {}s)", (until - now) / 1000));
             sim.real.cloud.dark = until;
         }
         12 | 13 => {
@@ -81,35 +81,35 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
             let image = if scene == Scene::Ec2Shop { format!("{name}:{}", sim.dice.between(2, 3)) } else { image };
             let all = [Fate::Unhealthy, Fate::Hangs, Fate::Exits, Fate::Slow, Fate::Dies];
             let fate = all[sim.dice.below(5) as usize];
-            sim.say(format!("({image}: {fate:?})"));
+            sim.say(format_args!("({image}: {fate:?})"));
             sim.real.fates.insert(image, fate);
         }
         14 | 15 => {
             let Some((id, hostname)) = an_instance(sim) else { return };
-            sim.say(format!("({hostname} is terminated by hand)"));
+            sim.say(format_args!("({hostname} is terminated by hand)"));
             sim.real.terminate_by_hand(&id, &mut sim.dice);
         }
         16 => {
             let Some((id, hostname)) = an_instance(sim) else { return };
-            sim.say(format!("({hostname} is stopped by hand)"));
+            sim.say(format_args!("({hostname} is stopped by hand)"));
             sim.real.stop_by_hand(&id, &mut sim.dice);
         }
         17 => {
             let Some((id, hostname)) = an_instance(sim) else { return };
             let until = now + sim.dice.between(30_000, 600_000);
-            sim.say(format!("(EC2 says that {hostname} is impaired, for {}s)", (until - now) / 1000));
+            sim.say(format_args!("(EC2 says that {hostname} is impaired, for {}s)", (until - now) / 1000));
             let (_, end) = sim.real.cloud.impaired.entry(id).or_insert((now, until));
             *end = until.max(*end);
         }
         18 => {
             let Some((id, hostname)) = an_instance(sim) else { return };
-            sim.say(format!("(a volume of {hostname} is detached by hand)"));
+            sim.say(format_args!("(a volume of {hostname} is detached by hand)"));
             sim.real.detach_by_hand(&id);
         }
         19 => {
             let zone = sim.dice.of(&["zone-a", "zone-b"]).to_owned();
             let until = now + sim.dice.between(30_000, 300_000);
-            sim.say(format!("({zone} is full)"));
+            sim.say(format_args!("({zone} is full)"));
             sim.real.cloud.full.insert(zone, until);
         }
         20 => {
@@ -124,7 +124,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
             });
             let Some(name) = names.and_then(|names| names.first().cloned()) else { return };
             let removed = sim.dice.one_in(2);
-            sim.say(format!("({hostname}/{name} {})", if removed { "is removed by hand" } else { "dies" }));
+            sim.say(format_args!("({hostname}/{name} {})", if removed { "is removed by hand" } else { "dies" }));
             sim.real.kill(&hostname, &name, removed);
         }
         22 if sim.dice.one_in(4) => suspend(sim),
@@ -146,7 +146,7 @@ pub fn peace(sim: &mut Sim) {
     let broken: Vec<String> =
         live(&sim.real).iter().map(|i| i.id.clone()).filter(|id| sim.real.lacks_a_volume(id)).collect();
     for id in broken {
-        sim.say(format!("({id} lacks a volume, and is terminated by hand)"));
+        sim.say(format_args!("({id} lacks a volume, and is terminated by hand)"));
         sim.real.terminate_by_hand(&id, &mut sim.dice);
     }
 }

@@ -87,6 +87,8 @@ pub struct Real {
     pub elb_drain: Ms,
     /// The last look was not of the past.
     pub clear_sight: bool,
+    /// A container became healthy or not, or ended.
+    pub stirred: bool,
     reborn: u32,
 }
 
@@ -137,6 +139,7 @@ impl Real {
             any_replica: false,
             elb_drain: 60_000,
             clear_sight: true,
+            stirred: false,
             reborn: 0,
         };
         real.found_ec2();
@@ -325,6 +328,7 @@ impl Real {
             self.changes.iter().filter(|(_, (at, _))| *at <= self.now).map(|(id, (_, c))| (id.clone(), *c)).collect();
         for (id, change) in due {
             self.changes.remove(&id);
+            self.stirred = true;
             let mut fell = None;
             for (hostname, engine) in &mut self.world.seen.engines {
                 let Some(container) =

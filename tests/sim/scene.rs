@@ -1,8 +1,6 @@
 //! Where a run begins, and what is declared in it.
 
-use evenkeel::spec::stack::Provider;
-
-use crate::{EC2, SHOP, driver::Sim, trial};
+use crate::{EC2, SHOP, driver::Sim};
 
 /// Where a run begins and what is declared at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,7 +63,7 @@ impl Scene {
     }
 
     pub fn on_ec2(self) -> bool {
-        trial::decode("r1", &self.text()).stack.provider == Provider::Ec2
+        matches!(self, Scene::Ec2Shop | Scene::Ec2Three | Scene::Ec2Fresh | Scene::Ec2Refresh)
     }
 
     pub fn text(self) -> String {
