@@ -237,6 +237,8 @@ fn peace(sim: &mut Sim, scene: Scene) {
     sim.alarm = Ms::MAX;
     sim.trouble = 0;
     sim.crashes_at_launch = false;
+    // What ends wakes it all the same.
+    sim.poll *= 3;
     sim.haze = Haze::default();
     sim.real.fates.clear();
     sim.real.stuck.clear();
