@@ -54,7 +54,8 @@ pub struct Sim {
     /// Until then every second action that AWS is asked for does not.
     pub storm_until: Ms,
     pub down_until: Ms,
-    pub began_with_nothing: bool,
+    /// The instances that there were at first.
+    pub began_with: usize,
     /// Many a launch is the last thing that a controller does.
     pub crashes_at_launch: bool,
     pub crash_at: Option<Ms>,
@@ -92,7 +93,7 @@ impl Sim {
             trouble: 0,
             storm_until: 0,
             down_until: 0,
-            began_with_nothing: true,
+            began_with: 0,
             crashes_at_launch: false,
             crash_at: None,
             revision: 1,

@@ -103,7 +103,7 @@ pub fn check_end(sim: &Sim) -> Result<(), String> {
         return Err("an instance has not come to its end".into());
     }
     let (launches, ends) = (real.cloud.launches as usize, real.cloud.ends as usize);
-    let before = if sim.began_with_nothing { 0 } else { desired.stack.layers[0].instances.count as usize };
+    let before = sim.began_with;
     if before + launches != alive.len() + ends {
         return Err(format!("{before} and {launches} launches, {ends} ends, and {} are there", alive.len()));
     }

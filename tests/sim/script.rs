@@ -58,7 +58,7 @@ impl Script {
             seed,
             trouble: [0, 30, 12, 6][dice.below(4) as usize],
             crashes_at_launch: scene.on_ec2() && dice.one_in(3),
-            poll: dice.between(1_000, 4_000) * slow,
+            poll: dice.between(1_000, 8_000) * slow,
             drains: if dice.one_in(3) { 300_000 } else { 60_000 },
             hazy: if scene.is_fresh() && dice.one_in(2) { dice.between(1_000, 9_000) } else { 0 },
             shots,
