@@ -22,7 +22,10 @@ use evenkeel::{
     action::{Access, DataMount, EngineAction, Node, Port, Run, StopHow},
     docker::{Certs, Engines, Keys},
     ports::{Engines as _, Progress},
-    spec::{HealthCheck, health::Probe},
+    spec::{
+        HealthCheck,
+        health::{Probe, Statuses},
+    },
     store::Unwritten,
     world::{Class, ContainerSeen, Engine, Health, Seen, State, Trouble},
 };
@@ -362,25 +365,51 @@ async fn a_container_that_ends_at_once_leaves_its_last_words() {
 async fn health_is_seen_with_what_the_check_said() {
     let corner = Corner::new("health").await;
     let up = "mkdir -p /tmp/w && echo ok > /tmp/w/up && exec httpd -f -p 8080 -h /tmp/w";
-    let http = |path: &str| check(Probe::Http { path: path.into(), port: 8080 });
+    let http = |path: &str| check(Probe::Http { path: path.into(), port: 8080, status: Statuses::default() });
+    let missing = check(Probe::Http { path: "/nothing".into(), port: 8080, status: Statuses(vec![(404, 404)]) });
     corner.launch(&Run { health_check: http("/up"), ..run("health-good0", up) }).await;
     corner.launch(&Run { health_check: http("/nothing"), ..run("health-bad0", up) }).await;
+    corner.launch(&Run { health_check: missing, ..run("health-good1", up) }).await;
     corner.launch(&Run { health_check: check(Probe::Tcp { port: 8080 }), ..run("health-tcp0", up) }).await;
     corner.launch(&Run { health_check: check(Probe::Tcp { port: 9 }), ..run("health-tcp1", up) }).await;
-    let exec = ["/bin/sh", "-c", "echo not yet; exit 1"].map(Into::into).to_vec();
-    corner.launch(&Run { health_check: check(Probe::Exec(exec)), ..run("health-exec0", OBEDIENT) }).await;
+    for (name, script) in [("health-exec0", "echo not yet; exit 3"), ("health-exec1", "echo stuck; sleep 60")] {
+        let exec = ["/bin/sh", "-c", script].map(Into::into).to_vec();
+        corner.launch(&Run { health_check: check(Probe::Exec(exec)), ..run(name, OBEDIENT) }).await;
+    }
+    let exec = check(Probe::Exec(vec!["no-such-check".into()]));
+    corner.launch(&Run { health_check: exec, ..run("health-exec2", OBEDIENT) }).await;
 
     assert_eq!(corner.until("health-good0", |seen| seen.health == Some(Health::Healthy)).await.last_words, None);
+    corner.until("health-good1", |seen| seen.health == Some(Health::Healthy)).await;
     corner.until("health-tcp0", |seen| seen.health == Some(Health::Healthy)).await;
-    for (name, said) in
-        [("health-bad0", "404"), ("health-tcp1", "no connection to port 9"), ("health-exec0", "not yet")]
-    {
+    for (name, said) in [
+        ("health-bad0", "(exit code 1): /nothing answered HTTP/1.1 404 Not Found, expected is 200-399"),
+        ("health-tcp1", "no connection to port 9"),
+        ("health-exec0", "health check (exit code 3): not yet"),
+        ("health-exec1", "health check: Health check exceeded timeout (2s)"),
+        ("health-exec2", "no-such-check"),
+    ] {
         let seen = corner.until(name, |seen| seen.health == Some(Health::Unhealthy)).await;
         assert!(seen.last_words.as_deref().is_some_and(|words| words.contains(said)), "{seen:?}");
         corner.stop(&seen.id, None, 1).await.unwrap();
         let stopped = corner.container(name).await;
         assert!(stopped.last_words.as_deref().is_some_and(|words| words.contains(said)), "{stopped:?}");
     }
+    corner.clear().await;
+}
+
+#[tokio::test]
+async fn what_a_check_answers_in_the_start_period_is_seen_too() {
+    let corner = Corner::new("early").await;
+    let exec = ["/bin/sh", "-c", "echo migrating; exit 5"].map(Into::into).to_vec();
+    let patient = check(Probe::Exec(exec)).map(|it| HealthCheck { start_period: Duration::from_secs(60), ..it });
+    corner.launch(&Run { health_check: patient, ..run("early0", OBEDIENT) }).await;
+    let seen = corner.until("early0", |seen| seen.last_words.is_some()).await;
+    assert_eq!(seen.health, Some(Health::Starting));
+    assert_eq!(seen.last_words.as_deref(), Some("health check (exit code 5): migrating"));
+    corner.stop(&seen.id, None, 1).await.unwrap();
+    let words = corner.container("early0").await.last_words.unwrap_or_default();
+    assert!(words.contains("health check (exit code 5): migrating"), "{words}");
     corner.clear().await;
 }
 

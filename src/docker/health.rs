@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use bollard::models::HealthConfig;
 
-use crate::spec::{HealthCheck, health::Probe};
+use crate::spec::{
+    HealthCheck,
+    health::{Probe, Statuses},
+};
 
 /// The health check of a container; `None` inherits the image's.
 pub(super) fn config(check: &HealthCheck) -> Option<HealthConfig> {
@@ -15,9 +18,9 @@ pub(super) fn config(check: &HealthCheck) -> Option<HealthConfig> {
         // An empty test inherits the image's, with this timing.
         Probe::Image => None,
         Probe::Exec(command) => Some([vec!["CMD".to_owned()], command.clone()].concat()),
-        Probe::Http { path, port } => Some(shell(http(path, *port, within))),
+        Probe::Http { path, port, status } => Some(shell(http(path, *port, status, within))),
         Probe::Tcp { port } => Some(shell(tcp(*port, within))),
-        Probe::Unix { socket, path } => Some(shell(unix(socket, path, within))),
+        Probe::Unix { socket, path, status } => Some(shell(unix(socket, path, status, within))),
     };
     Some(HealthConfig {
         test,
@@ -37,18 +40,41 @@ fn nanoseconds(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// The container's own proxy settings must not stand between it and itself: hence the empty `http_proxy`. A
-/// BusyBox without support for `-T` crashes on it: hence the question.
-fn http(path: &str, port: u16, within: u64) -> String {
+/// The container's own proxy settings must not stand between it and itself: hence `--noproxy` and the empty
+/// `http_proxy`. A BusyBox without support for `-T` crashes on it, and knows no `--max-redirect`: hence the questions.
+fn http(path: &str, port: u16, status: &Statuses, within: u64) -> String {
     let url = quoted(&format!("http://127.0.0.1:{port}{path}"));
     [
-        have("wget"),
-        format!("limit=; case \"$(wget --help 2>&1)\" in *-T*) limit='-T {within}';; esac;"),
-        format!("out=$(http_proxy= wget -nv -t 1 $limit -O /dev/null {url} 2>&1)"),
-        "|| { echo \"$out\"; exit 1; };".to_owned(),
-        format!("el{}", have("curl")),
-        format!("curl -sS -f -o /dev/null --noproxy '*' -m {within} {url} || exit 1;"),
-        lacking("neither wget nor curl"),
+        have("curl"),
+        format!("out=$(curl -sS -D - -o /dev/null --noproxy '*' -m {within} {url} 2>&1); rc=$?;"),
+        format!("el{}", have("wget")),
+        "help=$(wget --help 2>&1); with=;".to_owned(),
+        format!("case \"$help\" in *-T*) with='-T {within}';; esac;"),
+        "case \"$help\" in *-S*) with=\"$with -S\";; esac;".to_owned(),
+        "case \"$help\" in *--max-redirect*) with=\"$with --max-redirect=0\";; esac;".to_owned(),
+        format!("out=$(http_proxy= wget -nv -t 1 $with -O /dev/null {url} 2>&1); rc=$?;"),
+        // That the status is an error is no failure of the program, though it says so. Source: "Exit Status" of the
+        // GNU Wget manual: 6 and 8 are answers.
+        "case \"$rc $out\" in [68]\\ *|*'server returned error'*) rc=0;; esac;".to_owned(),
+        lacking("neither curl nor wget"),
+        judged(path, status),
+    ]
+    .join(" ")
+}
+
+/// Reads the status line of the first answer off `$out`; what came to a bad end (`$rc`), or is not what is expected,
+/// is said. Only what every shell has built in is used. A program that tells no status, and ends well, met no error.
+fn judged(path: &str, status: &Statuses) -> String {
+    let bounds = |(first, last): &(u16, u16)| format!("[ \"$code\" -ge {first} ] && [ \"$code\" -le {last} ]");
+    let expected: Vec<String> = status.0.iter().map(|range| format!("{{ {}; }}", bounds(range))).collect();
+    [
+        "line=; case \" $out\" in *' HTTP/'*) line=\" $out\"; line=HTTP/${line#* HTTP/};; esac;",
+        "line=${line%%'\n'*}; line=${line%%'\r'*}; code=${line#* }; code=${code%%[!0-9]*};",
+        "if [ -z \"$line\" ] && [ $rc = 0 ]; then code=200; fi;",
+        "if [ -z \"$code\" ]; then echo \"$out\"; exit 1; fi;",
+        &format!("if [ $rc != 0 ]; then echo {}\" answered $line, and no more in time\"; exit 1; fi;", quoted(path)),
+        &format!("{} ||", expected.join(" || ")),
+        &format!("{{ echo {}\" answered $line, expected is {status}\"; exit 1; }}", quoted(path)),
     ]
     .join(" ")
 }
@@ -69,12 +95,13 @@ fn tcp(port: u16, within: u64) -> String {
     .join(" ")
 }
 
-fn unix(socket: &str, path: &str, within: u64) -> String {
-    let url = quoted(&format!("http://localhost{path}"));
+fn unix(socket: &str, path: &str, status: &Statuses, within: u64) -> String {
+    let (url, socket) = (quoted(&format!("http://localhost{path}")), quoted(socket));
     [
         have("curl"),
-        format!("curl -sS -f -o /dev/null -m {within} --unix-socket {} {url} || exit 1;", quoted(socket)),
+        format!("out=$(curl -sS -D - -o /dev/null -m {within} --unix-socket {socket} {url} 2>&1); rc=$?;"),
         lacking("no curl"),
+        judged(path, status),
     ]
     .join(" ")
 }
@@ -84,7 +111,7 @@ fn have(tool: &str) -> String {
 }
 
 fn lacking(what: &str) -> String {
-    format!("else echo '{what} in the image; use healthCheck.exec'; exit 1; fi")
+    format!("else echo '{what} in the image; use healthCheck.exec'; exit 1; fi;")
 }
 
 fn quoted(word: &str) -> String {
@@ -167,21 +194,91 @@ mod tests {
         assert_eq!(check(Probe::Exec(command)).test.unwrap(), ["CMD", "pg_isready", "-U", "a b"]);
     }
 
+    /// Each of the programs that this machine has, alone on a `PATH`.
+    fn each(tools: &[&'static str]) -> Vec<(&'static str, tempfile::TempDir)> {
+        let found: Vec<_> = tools.iter().map(|tool| (*tool, only(&[tool]))).collect();
+        let found: Vec<_> =
+            found.into_iter().filter(|(_, dir)| std::fs::read_dir(dir.path()).unwrap().next().is_some()).collect();
+        assert!(!found.is_empty(), "this machine has none of {tools:?}");
+        found
+    }
+
+    fn asks(port: u16, status: Statuses) -> HealthConfig {
+        check(Probe::Http { path: "/up?a=1&b='2'".into(), port, status })
+    }
+
     #[test]
-    fn an_http_check_passes_on_200_and_tells_the_status_on_500() {
-        for tool in ["wget", "curl"] {
-            let path = only(&[tool]);
-            if std::fs::read_dir(path.path()).unwrap().next().is_none() {
-                continue; // that tool is not on this machine; the other is
-            }
+    fn an_http_check_passes_on_200_and_tells_the_status_line_on_500() {
+        for (tool, path) in each(&["wget", "curl"]) {
             let path = path.path().to_str().unwrap();
-            let http = |port| check(Probe::Http { path: "/up?a=1&b='2'".into(), port });
-            assert_eq!(ran(http(server("200 OK")), path), (0, String::new()), "{tool}");
-            let (code, words) = ran(http(server("500 Oh no")), path);
-            assert!(code == 1 && words.contains("500"), "{tool}: {code} {words}");
-            let (code, words) = ran(http(closed()), path);
-            assert!(code == 1 && !words.is_empty(), "{tool}: {code} {words}");
+            let said = |status| ran(asks(server(status), Statuses::default()), path);
+            assert_eq!(said("200 OK"), (0, String::new()), "{tool}");
+            assert_eq!(said("204 No Content"), (0, String::new()), "{tool}");
+            assert_eq!(said("302 Found"), (0, String::new()), "{tool}");
+            let line = "/up?a=1&b='2' answered HTTP/1.1 500 Oh no, expected is 200-399\n".to_owned();
+            assert_eq!(said("500 Oh no"), (1, line), "{tool}");
+            let (code, words) = ran(asks(closed(), Statuses::default()), path);
+            assert!(code == 1 && words.to_lowercase().contains("connect"), "{tool}: {code} {words}");
         }
+    }
+
+    #[test]
+    fn an_http_check_takes_the_status_that_is_expected_and_no_other() {
+        let expected = Statuses(vec![(200, 204), (401, 401)]);
+        for (tool, path) in each(&["wget", "curl"]) {
+            let path = path.path().to_str().unwrap();
+            let said = |status| ran(asks(server(status), expected.clone()), path);
+            for good in ["200 OK", "204 No Content", "401 Unauthorized"] {
+                assert_eq!(said(good), (0, String::new()), "{tool}");
+            }
+            for bad in ["205 Reset Content", "302 Found", "400 Bad Request", "503"] {
+                let line = format!("/up?a=1&b='2' answered HTTP/1.1 {bad}, expected is 200-204, 401\n");
+                assert_eq!(said(bad), (1, line), "{tool}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_never_ends_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+                open.push(stream);
+            }
+        });
+        for (tool, path) in each(&["wget", "curl"]) {
+            let (code, words) = ran(asks(port, Statuses::default()), path.path().to_str().unwrap());
+            let said = "/up?a=1&b='2' answered HTTP/1.1 200 OK, and no more in time\n".to_owned();
+            assert_eq!((code, words), (1, said), "{tool}");
+        }
+    }
+
+    #[test]
+    fn a_check_through_a_socket_tells_the_status_line_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("app.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = write!(stream, "HTTP/1.1 503 Not yet\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        let path = only(&["curl"]);
+        let path = path.path().to_str().unwrap();
+        let asks = |status| {
+            let socket = socket.to_str().unwrap().to_owned();
+            check(Probe::Unix { socket, path: "/up".into(), status })
+        };
+        let line = "/up answered HTTP/1.1 503 Not yet, expected is 200-399\n".to_owned();
+        assert_eq!(ran(asks(Statuses::default()), path), (1, line));
+        assert_eq!(ran(asks(Statuses(vec![(503, 503)])), path), (0, String::new()));
     }
 
     #[test]
@@ -196,9 +293,9 @@ mod tests {
     #[test]
     fn an_image_without_the_tools_is_told_what_to_do_instead() {
         let probes = [
-            (Probe::Http { path: "/".into(), port: 80 }, "neither wget nor curl"),
+            (Probe::Http { path: "/".into(), port: 80, status: Statuses::default() }, "neither curl nor wget"),
             (Probe::Tcp { port: 80 }, "neither nc nor bash"),
-            (Probe::Unix { socket: "/run/app.sock".into(), path: "/".into() }, "no curl"),
+            (Probe::Unix { socket: "/run/app.sock".into(), path: "/".into(), status: Statuses::default() }, "no curl"),
         ];
         for (probe, lack) in probes {
             let said = ran(check(probe), "/nonexistent");

@@ -1,7 +1,7 @@
 //! The last words of a container that is not well: what it wrote, or what its health check said.
 
 use bollard::{
-    models::{ContainerInspectResponse, ContainerState},
+    models::{ContainerInspectResponse, ContainerState, HealthcheckResult},
     query_parameters::LogsOptionsBuilder,
 };
 use futures_util::StreamExt;
@@ -12,6 +12,10 @@ use crate::world::{ContainerSeen, Health, State};
 
 /// Lines of its log that are told; what it wrote to its two streams may be out of order.
 const LINES: &str = "10";
+/// Lines of one health check that are told, from the end.
+const CHECK_LINES: usize = 5;
+/// What the engine notes as the exit code of a check that did not come to an end of its own.
+const NO_EXIT: i64 = -1;
 /// Bytes that are told, from the end.
 const TOLD: usize = 2048;
 /// Bytes that are read at most: a line can be long.
@@ -63,24 +67,36 @@ fn health(seen: &ContainerSeen, state: &ContainerState) -> Option<String> {
 
 /// What the health check said each time since it last passed, as far as the engine remembers; the same only once in a
 /// row. That a container ended in between says nothing: the engine calls any such container unhealthy, and the last
-/// checks may have met it while it was being stopped.
+/// checks may have met it while it was being stopped. The engine's own count leaves those of the start period out,
+/// which are all there is of one that never became healthy.
 fn failed_checks(state: &ContainerState) -> Vec<String> {
-    let streak = state.health.as_ref().and_then(|health| health.failing_streak).unwrap_or_default();
-    checks(state, streak.try_into().unwrap_or_default())
+    checks(state, log_of(state).iter().rev().take_while(|check| check.exit_code != Some(0)).count())
 }
 
 /// What the last so many checks said, the oldest first.
 fn checks(state: &ContainerState, count: usize) -> Vec<String> {
-    let log = state.health.as_ref().and_then(|health| health.log.as_deref()).unwrap_or_default();
-    let mut said: Vec<String> = log[log.len().saturating_sub(count)..]
-        .iter()
-        .map(|check| match check.output.as_deref().unwrap_or_default().trim() {
-            "" => format!("health check: exit code {}, no output", check.exit_code.unwrap_or_default()),
-            output => format!("health check: {output}"),
-        })
-        .collect();
+    let log = log_of(state);
+    let mut said: Vec<String> = log[log.len().saturating_sub(count)..].iter().map(check).collect();
     said.dedup();
     said
+}
+
+fn log_of(state: &ContainerState) -> &[HealthcheckResult] {
+    state.health.as_ref().and_then(|health| health.log.as_deref()).unwrap_or_default()
+}
+
+/// What one check said, with its exit code. One that the engine could not run, or cut off, has none: there the engine
+/// tells the reason itself, and what the check had said till then.
+fn check(check: &HealthcheckResult) -> String {
+    let code = check.exit_code.unwrap_or(NO_EXIT);
+    let lines: Vec<&str> = check.output.as_deref().unwrap_or_default().trim().lines().collect();
+    let output = lines[lines.len().saturating_sub(CHECK_LINES)..].join("\n");
+    match (code, output.as_str()) {
+        (NO_EXIT, "") => "health check: no answer".to_owned(),
+        (NO_EXIT, output) => format!("health check: {}", output.trim_end_matches([':', ' '])),
+        (code, "") => format!("health check: exit code {code}, no output"),
+        (code, output) => format!("health check (exit code {code}): {output}"),
+    }
 }
 
 async fn log(client: &Client, seen: &ContainerSeen, state: &ContainerState) -> String {
@@ -114,33 +130,45 @@ fn end(text: &str, bytes: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{Health as Seen, HealthcheckResult};
+    use bollard::models::Health as Seen;
 
     use super::*;
 
-    fn state(failing_streak: i64, outputs: &[&str]) -> ContainerState {
-        let check = |output: &&str| HealthcheckResult {
-            exit_code: Some(1),
+    fn state(log: &[(i64, &str)]) -> ContainerState {
+        let check = |(exit_code, output): &(i64, &str)| HealthcheckResult {
+            exit_code: Some(*exit_code),
             output: Some((*output).to_owned()),
             ..Default::default()
         };
-        let log = Some(outputs.iter().map(check).collect());
-        ContainerState {
-            health: Some(Seen { failing_streak: Some(failing_streak), log, ..Default::default() }),
-            ..Default::default()
-        }
+        let log = Some(log.iter().map(check).collect());
+        ContainerState { health: Some(Seen { log, ..Default::default() }), ..Default::default() }
     }
 
     #[test]
     fn why_a_check_failed_is_told_beside_what_it_met_while_the_container_was_being_stopped() {
-        let state = state(4, &["fine", "503", "503\n", "503", "refused"]);
-        assert_eq!(failed_checks(&state), ["health check: 503", "health check: refused"]);
+        let state = state(&[(0, "fine"), (1, "503"), (1, "503\n"), (1, "503"), (7, "refused")]);
+        assert_eq!(failed_checks(&state), ["health check (exit code 1): 503", "health check (exit code 7): refused"]);
     }
 
     #[test]
     fn a_container_that_was_healthy_when_it_ended_has_no_failed_check() {
-        assert_eq!(failed_checks(&state(0, &["fine", "fine"])), Vec::<String>::new());
+        assert_eq!(failed_checks(&state(&[(1, "not yet"), (0, "fine"), (0, "fine")])), Vec::<String>::new());
         assert_eq!(failed_checks(&ContainerState::default()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_a_check_that_says_much_the_last_lines_are_told() {
+        let state = state(&[(2, "1\n2\n3\n4\n5\n6\n")]);
+        assert_eq!(failed_checks(&state), ["health check (exit code 2): 2\n3\n4\n5\n6"]);
+        assert_eq!(failed_checks(&self::state(&[(3, " \n")])), ["health check: exit code 3, no output"]);
+    }
+
+    #[test]
+    fn one_that_was_cut_off_or_could_not_be_run_tells_so_in_the_engine_s_words() {
+        let late = "Health check exceeded timeout (2s): ";
+        let lost = "OCI runtime exec failed: \"up\": executable file not found in $PATH: unknown";
+        let said = failed_checks(&state(&[(-1, late), (-1, lost)]));
+        assert_eq!(said, ["health check: Health check exceeded timeout (2s)", &format!("health check: {lost}")]);
     }
 
     #[test]

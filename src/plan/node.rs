@@ -402,7 +402,9 @@ fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, ours: boo
                         let allowed = slot.app.rollout.progress_deadline.as_secs();
                         Verdict::Bad(format!("it was not healthy after {allowed}s{}", colon(&words)))
                     } else {
-                        Verdict::Soon { on: "its health check has not passed yet".into(), until: Some(until) }
+                        let said = words.lines().next().unwrap_or_default();
+                        let on = format!("its health check has not passed yet{}", colon(said));
+                        Verdict::Soon { on, until: Some(until) }
                     }
                 }
                 None => {

@@ -94,7 +94,10 @@ impl Releases {
                 State::Exited { exit_code } if exit_code != 0 && said.is_empty() => {
                     format!("it ended with exit code {exit_code}")
                 }
-                _ if container.health == Some(Health::Starting) => "it was not healthy in time".into(),
+                _ if container.health == Some(Health::Starting) => match said.as_str() {
+                    "" => "it was not healthy in time".into(),
+                    said => format!("it was not healthy in time: {said}"),
+                },
                 // It was well itself, and only had to go back with the others.
                 _ if container.health == Some(Health::Healthy) || said.is_empty() => String::new(),
                 _ => said,

@@ -218,8 +218,10 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
 fn fill_check(check: &HealthCheck, names: &Names<'_>) -> HealthCheck {
     let text = |value: &String| interpolate(value, names).unwrap_or_else(|_| value.clone());
     let probe = match &check.probe {
-        Probe::Http { path, port } => Probe::Http { path: text(path), port: *port },
-        Probe::Unix { socket, path } => Probe::Unix { socket: text(socket), path: text(path) },
+        Probe::Http { path, port, status } => Probe::Http { path: text(path), port: *port, status: status.clone() },
+        Probe::Unix { socket, path, status } => {
+            Probe::Unix { socket: text(socket), path: text(path), status: status.clone() }
+        }
         Probe::Exec(words) => Probe::Exec(words.iter().map(text).collect()),
         other => other.clone(),
     };

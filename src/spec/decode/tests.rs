@@ -4,7 +4,7 @@ use super::*;
 use crate::spec::{
     app::DataSource,
     container::Deploy,
-    health::Probe,
+    health::{Probe, Statuses},
     rollout::OnFailure,
     stack::{AddressKind, LoadBalancer},
 };
@@ -56,7 +56,10 @@ fn every_supported_key_is_taken_over() {
     let container = &app.containers[1];
     assert_eq!((container.name.as_str(), container.replicas, container.deploy), ("app", 2, Deploy::Auto));
     assert_eq!(container.startup_time, Duration::from_secs(60));
-    assert_eq!(container.health_check.as_ref().unwrap().probe, Probe::Http { path: "/up".into(), port: 8080 });
+    assert_eq!(
+        container.health_check.as_ref().unwrap().probe,
+        Probe::Http { path: "/up".into(), port: 8080, status: Statuses::default() }
+    );
     assert_eq!(container.stop.signal.as_deref(), Some("SIGTERM"));
     assert_eq!(container.entrypoint.as_deref(), Some(["/app/bin/entrypoint.sh".to_owned()].as_slice()));
     assert_eq!(
@@ -142,6 +145,9 @@ fn what_is_missing_is_told_with_what_may_have_been_meant() {
 fn a_health_check_has_one_form() {
     for form in [
         "{http: /up, port: 8080}",
+        "{http: /up, port: 8080, status: 204}",
+        "{http: /up, port: 8080, status: 200-299}",
+        "{unix: /a.sock, http: /up, status: [200-299, 401]}",
         "{tcp: 6379, interval: 5s}",
         "{unix: /a.sock, http: /up}",
         "{exec: \"redis-cli ping\"}",
@@ -154,6 +160,18 @@ fn a_health_check_has_one_form() {
     {
         assert!(!container(&format!("image: x\nhealthCheck: {form}\n")).is_empty(), "{form}");
     }
+}
+
+#[test]
+fn a_status_that_is_none_is_told() {
+    for status in ["99", "600", "399-200", "2xx", "200-", "[]", "{a: 1}", "[200, up]"] {
+        let problems = container(&format!("image: x\nhealthCheck: {{http: /up, port: 80, status: {status}}}\n"));
+        assert_eq!(problems.len(), 1, "{status}: {problems:?}");
+    }
+    let problems = container("image: x\nhealthCheck: {tcp: 80, status: 200}\n");
+    assert!(problems[0].contains("unknown key `status`"), "{problems:?}");
+    let problems = container("image: x\nhealthCheck: {http: /up, port: 80, status: 2xx}\n");
+    assert!(problems[0].contains("`2xx` is no status code") && problems[0].contains("`200-399`"), "{problems:?}");
 }
 
 #[test]
