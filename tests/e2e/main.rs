@@ -14,4 +14,6 @@ mod in_place;
 mod killed;
 mod load;
 mod manifest;
+mod rollouts;
 mod trouble;
+mod truth;

@@ -1,0 +1,106 @@
+//! The simulator told the truth: one of its scenarios on LocalStack with real engines, where everything goes in the
+//! order that the simulated world had it in.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use super::{
+    controller::{evenkeel, words},
+    fleet::{Fleet, beside_others},
+};
+
+const SCENARIO: &str = "on-real-engines-it-goes-in-the-same-order";
+
+/// What the golden file says of one `converge`: the edits before it, and what is done.
+struct Act {
+    edits: Vec<(String, String)>,
+    done: Vec<String>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_scenario_of_the_simulator_goes_in_the_same_order_on_real_engines() {
+    let _turn = beside_others().await;
+    let (name, region) = ("truth", "eu-south-1");
+    let fleet = Fleet::new(name, region);
+    let mut text = scenarios("manifests/ground.yaml");
+    let first = fleet.commit(&text);
+    let mut controller = fleet.start(&[]);
+    let mut known = 0;
+    for (number, act) in acts(&scenarios(&format!("{SCENARIO}.golden"))).into_iter().enumerate() {
+        for (from, to) in &act.edits {
+            assert!(text.contains(from), "nothing to edit: {from}");
+            text = text.replace(from, to);
+        }
+        let revision = if act.edits.is_empty() { first.clone() } else { fleet.commit(&text) };
+        controller.until_converged(name, &revision, 180).await;
+        let all = done(&fleet);
+        let now = &all[known..];
+        known = all.len();
+        assert_eq!(by_subject(now), by_subject(&act.done), "act {number}\n{}", controller.tail());
+        // While something serves, what takes it out and puts it back has one order over all instances.
+        if number > 0 {
+            assert_eq!(moves(now), moves(&act.done), "act {number}\n{}", controller.tail());
+        }
+    }
+}
+
+fn scenarios(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The golden file, act by act.
+fn acts(golden: &str) -> Vec<Act> {
+    let mut acts = Vec::new();
+    let mut edits = Vec::new();
+    for line in golden.lines() {
+        if let Some(edit) = line.strip_prefix("> edit ") {
+            let (from, to) = edit.split_once(" => ").expect("edit A => B");
+            edits.push((from.to_owned(), to.to_owned()));
+        } else if line == "> converge" {
+            acts.push(Act { edits: std::mem::take(&mut edits), done: Vec::new() });
+        } else if let (Some(act), Some(said)) = (acts.last_mut(), line.strip_prefix("  "))
+            && !said.starts_with('=')
+        {
+            act.done.push(said.to_owned());
+        }
+    }
+    assert!(acts.len() > 3 && acts.iter().all(|act| !act.done.is_empty()), "{golden}");
+    acts
+}
+
+/// What the controller has done so far, in the order in which it was done.
+fn done(fleet: &Fleet) -> Vec<String> {
+    let output = evenkeel(&["status", "--state", fleet.dir().join("state").to_str().unwrap(), "--events", "1000"]);
+    let said = words(&output);
+    assert!(!said.contains(": failed: "), "{said}");
+    let events = said.lines().filter_map(|line| Some(line.rsplit_once(": done in ")?.0.trim()));
+    // Each begins with its time.
+    events.filter_map(|event| Some(event.split_once(char::is_whitespace)?.1.trim().to_owned())).collect()
+}
+
+/// The instance that something is done to, or on; nothing for the rest of the cloud.
+fn subject(action: &str) -> &str {
+    let words = action.split([' ', ':']);
+    words
+        .into_iter()
+        .find(|word| word.starts_with("docker") && word.ends_with(|c: char| c.is_ascii_digit()))
+        .unwrap_or("")
+}
+
+/// Pulls go beside everything else, in their own order.
+fn is_pull(action: &str) -> bool {
+    action.contains(": pull ")
+}
+
+fn by_subject(actions: &[String]) -> BTreeMap<(&str, bool), Vec<&str>> {
+    let mut all: BTreeMap<(&str, bool), Vec<&str>> = BTreeMap::new();
+    for action in actions {
+        all.entry((subject(action), is_pull(action))).or_default().push(action);
+    }
+    all
+}
+
+fn moves(actions: &[String]) -> Vec<&str> {
+    let is_move = |action: &&str| action.contains("register ") || action.contains(": stop web");
+    actions.iter().map(String::as_str).filter(is_move).collect()
+}
