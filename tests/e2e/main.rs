@@ -14,4 +14,5 @@ mod in_place;
 mod killed;
 mod load;
 mod manifest;
+mod releases;
 mod trouble;

@@ -7,7 +7,7 @@ use std::{
 
 use evenkeel::{
     action::{Action, EngineAction, Lane},
-    plan::{Facts, Failure, Intent, Plan, plan},
+    plan::{Facts, Failure, Intent, Plan, Released, plan},
     spec::Desired,
     world::{Class, Observed, Provided, Rest, Seen, Trouble},
 };
@@ -101,6 +101,8 @@ pub struct Sim {
     pub facts: Facts,
     /// On record: a crash does not lose them.
     pub intents: BTreeMap<String, Intent>,
+    /// Likewise.
+    pub releases: BTreeMap<(String, String), Released>,
     running: BTreeMap<Lane, Running>,
     /// Sent by a controller that is no more.
     orphans: Vec<(Ms, Action)>,
@@ -139,6 +141,7 @@ impl Sim {
             desired,
             facts: Facts::default(),
             intents: BTreeMap::new(),
+            releases: BTreeMap::new(),
             running: BTreeMap::new(),
             orphans: Vec::new(),
             haze: Haze::default(),
@@ -235,7 +238,7 @@ impl Sim {
         let due: Vec<(Ms, Action)> = due;
         for (_, action) in due {
             self.say(format!("(still done: {action})"));
-            let _ = self.real.effect(&action, &mut self.dice);
+            let _ = self.effect(&action);
         }
         for lane in self.running.keys().cloned().collect::<Vec<_>>() {
             let mut running = self.running.remove(&lane).expect("a lane");
@@ -251,11 +254,11 @@ impl Sim {
                     running.ending = Ending::NoAnswer;
                     running.done_at = now + 60_000;
                     if self.dice.one_in(2) {
-                        let _ = self.real.effect(&running.action, &mut self.dice);
+                        let _ = self.effect(&running.action);
                     }
                     Ok(())
                 } else if effective {
-                    self.real.effect(&running.action, &mut self.dice)
+                    self.effect(&running.action)
                 } else {
                     Ok(())
                 };
@@ -273,6 +276,16 @@ impl Sim {
                     self.running.insert(lane, running);
                 }
             }
+        }
+    }
+
+    fn effect(&mut self, action: &Action) -> Result<(), Trouble> {
+        match action {
+            Action::Record { release } => {
+                self.put_on_record(release);
+                Ok(())
+            }
+            _ => self.real.effect(action, &mut self.dice),
         }
     }
 
@@ -359,6 +372,7 @@ impl Sim {
         self.facts.note(&desired, &seen, now);
         self.facts.busy = self.running.keys().cloned().collect();
         self.facts.intents = self.intents.clone();
+        self.facts.releases = self.releases.clone();
         if let Some(defect) = self.defect {
             defect.facts(&mut self.facts);
         }
@@ -459,7 +473,7 @@ impl Sim {
         self.say(action);
         self.watch.before(&mut self.real, &self.desired, action);
         for _ in 0..times {
-            let _ = self.real.effect(action, &mut self.dice);
+            let _ = self.effect(action);
         }
     }
 
@@ -469,6 +483,7 @@ impl Sim {
         let now = self.real.clock();
         self.facts.note(&self.desired, &seen, now);
         self.facts.intents = self.intents.clone();
+        self.facts.releases = self.releases.clone();
         let plan = plan(&self.desired, &seen, &self.facts, now);
         self.watch.recorded(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));

@@ -13,6 +13,7 @@ mod faults;
 mod fleet;
 mod mishaps;
 mod real;
+mod registry;
 mod scene;
 #[path = "../trial/mod.rs"]
 mod trial;
@@ -22,7 +23,7 @@ use std::{collections::BTreeMap, sync::OnceLock, time::Instant};
 
 use defect::Defect;
 use driver::Sim;
-use evenkeel::{plan::Plan, world::Target};
+use evenkeel::{plan::Plan, spec::image, world::Target};
 use faults::strangers;
 use scene::{Scene, edited};
 use watch::live;
@@ -90,8 +91,8 @@ fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
             if name.ends_with(".old") || name.ends_with(".failed") {
                 return Err(format!("{hostname}/{name} is left over"));
             }
-            if name != "theirs" && !container.image.ends_with(":4") && (scene != Scene::Lone || name.starts_with("app"))
-            {
+            let is_last = image::tagged(&container.image).ends_with(":4") && sim.is_newest(&container.image);
+            if name != "theirs" && !is_last && (scene != Scene::Lone || name.starts_with("app")) {
                 return Err(format!("{hostname}/{name} is {}", container.image));
             }
         }
@@ -169,6 +170,9 @@ fn play(sim: &mut Sim, scene: Scene) -> Result<(), String> {
         if sim.dice.one_in(rate) {
             if on_ec2 { mishaps::inject(sim, scene) } else { faults::inject(sim, scene) }
         }
+        if sim.dice.one_in(rate * 3) {
+            sim.registry_fault();
+        }
         if (sim.text.contains("suspend: true") || sim.desired.apps.is_empty()) && sim.dice.one_in(15) {
             let text = edited(sim, scene);
             sim.declare(&text);
@@ -193,6 +197,7 @@ fn play(sim: &mut Sim, scene: Scene) -> Result<(), String> {
     sim.real.fates.clear();
     sim.real.stuck.clear();
     sim.real.hung.clear();
+    sim.real.registry.down = 0;
     sim.say("(peace)");
     if on_ec2 {
         mishaps::peace(sim);
