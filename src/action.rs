@@ -5,14 +5,17 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::Serialize;
 
 mod balancer;
+mod release;
 
 pub use crate::spec::port::Port;
 pub use balancer::BalancerAction;
+pub use release::Release;
 
 use crate::{
     spec::{
         HealthCheck,
         balancer::words,
+        image,
         stack::{EbsVolume, RootVolume},
     },
     world::{AppSettings, LayerSettings, StackSettings},
@@ -141,6 +144,10 @@ pub enum Action {
     Owned {
         balancer: String,
         what: Box<BalancerAction>,
+    },
+    /// Writes down which image a container's tag stands for, before any instance runs it.
+    Record {
+        release: Release,
     },
     /// Something on one instance's engine.
     Engine {
@@ -333,6 +340,8 @@ pub enum Lane {
     Node(String),
     /// Pulls on one instance, which disturb nothing that serves.
     Pull(String),
+    /// What is recorded of one container: `APP/CONTAINER`.
+    Record(String),
 }
 
 impl Action {
@@ -343,6 +352,7 @@ impl Action {
             Action::Engine { node, .. } => Lane::Node(node.hostname.clone()),
             Action::Register { hostname, .. } | Action::Deregister { hostname, .. } => Lane::Node(hostname.clone()),
             Action::Owned { balancer, .. } => Lane::Balancer(balancer.clone()),
+            Action::Record { release } => Lane::Record(release.subject()),
             _ => Lane::Cloud,
         }
     }
@@ -453,6 +463,7 @@ impl fmt::Display for Action {
                 write!(f, "deregister {hostname} from {}", words(balancer))
             }
             Action::Owned { balancer, what } => write!(f, "load balancer {balancer}: {what}"),
+            Action::Record { release } => write!(f, "record release {release}"),
             Action::Engine { node, what } => write!(f, "{}: {what}", node.hostname),
         }
     }
@@ -461,9 +472,9 @@ impl fmt::Display for Action {
 impl fmt::Display for EngineAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EngineAction::Pull { image } => write!(f, "pull {image}"),
+            EngineAction::Pull { image } => write!(f, "pull {}", image::shown(image)),
             EngineAction::CreateVolume { name, .. } => write!(f, "create volume {name}"),
-            EngineAction::Create { run } => write!(f, "create {} from {}", run.name, run.image),
+            EngineAction::Create { run } => write!(f, "create {} from {}", run.name, image::shown(&run.image)),
             EngineAction::Start { name, .. } => write!(f, "start {name}"),
             EngineAction::Stop { name, stop, .. } => {
                 let signal = stop.signal.as_deref().unwrap_or("its stop signal");

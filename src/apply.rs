@@ -37,6 +37,7 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
             }
             ports.engines.apply(node, what, progress).await
         }
+        Action::Record { release } => ports.records.record(&stack.name, release),
         Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
             gets_no_requests(ports, stack, id, hostname).await?;
             ports.cloud.apply(stack, action).await
@@ -91,8 +92,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::Node,
-        ports::{Balancers, Cloud, Engines},
+        action::{Node, Release},
+        ports::{Balancers, Cloud, Engines, Records},
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
     };
@@ -138,11 +139,22 @@ mod tests {
             unreachable!("nobody looks")
         }
 
+        async fn digest(&self, _: &Node, _: &str) -> Result<Seen<String>, Trouble> {
+            unreachable!("no registry is asked")
+        }
+
         async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
             unreachable!("nothing is done on an engine")
         }
 
         async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
+    }
+
+    impl Records for Fake {
+        fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(format!("{stack}: {release}"));
+            Ok(())
+        }
     }
 
     async fn terminate(says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
@@ -153,7 +165,8 @@ mod tests {
         let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
         let stack = validate::load("r1", files).unwrap().into_values().next().unwrap().stack;
         let fake = Arc::new(Fake { says, asked: Mutex::default() });
-        let ports = Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone() };
+        let ports =
+            Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone(), records: fake.clone() };
         let result = apply(&ports, &stack, &action, &(Arc::new(|_| ()) as _)).await;
         let asked = fake.asked.lock().unwrap().len();
         (result, asked)

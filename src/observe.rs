@@ -8,11 +8,15 @@ use std::{
 
 use tokio::time::Instant;
 
+mod registry;
+
+use registry::Registry;
+
 use crate::{
     action::{Lane, Node},
-    plan::{fleet, slot},
-    ports::{Balancers, Cloud, Engines},
-    spec::{Desired, stack::Provider},
+    plan::{Facts, fleet},
+    ports::{Balancers, Cloud, Engines, Records},
+    spec::{App, Container, Desired, image, stack::Provider},
     world::{Balancer, Class, Engine, Observed, Owned, Provided, Seen, Trouble},
 };
 
@@ -23,6 +27,7 @@ pub struct Ports {
     pub cloud: Arc<dyn Cloud>,
     pub balancers: Arc<dyn Balancers>,
     pub engines: Arc<dyn Engines>,
+    pub records: Arc<dyn Records>,
 }
 
 /// How old each part of a picture may be before it is looked at again.
@@ -52,6 +57,8 @@ pub struct Picture {
     /// How the balancers that Evenkeel makes are set up, which changes as seldom as the provider's side.
     owned: Option<(Instant, Owned)>,
     engines: BTreeMap<Node, EngineLook>,
+    registry: Registry,
+    patience: Duration,
 }
 
 /// One look at the provider.
@@ -95,11 +102,29 @@ impl EngineLook {
 
 /// How long an AWS answer that was none is left standing before it is asked for again.
 const AFTER_NO_ANSWER: Duration = Duration::from_secs(3);
+/// How long a look waits for the first answer about a tag.
+const FIRST_ANSWER: Duration = Duration::from_millis(500);
+/// The same, where there is only one look.
+const ONLY_ANSWER: Duration = Duration::from_secs(30);
 
 impl Picture {
     /// Nothing seen yet.
     pub fn new(ports: Ports) -> Picture {
-        Picture { ports, cloud: None, answered: None, balancers: None, owned: None, engines: BTreeMap::new() }
+        Picture {
+            cloud: None,
+            answered: None,
+            balancers: None,
+            owned: None,
+            engines: BTreeMap::new(),
+            registry: Registry::new(ports.engines.clone()),
+            patience: FIRST_ANSWER,
+            ports,
+        }
+    }
+
+    /// For who looks but once: every answer is waited for.
+    pub fn at_leisure(self) -> Picture {
+        Picture { patience: ONLY_ANSWER, ..self }
     }
 
     /// What the lane can change must be looked at again.
@@ -118,6 +143,8 @@ impl Picture {
                 self.touch_engine(hostname);
             }
             Lane::Pull(hostname) => self.touch_engine(hostname),
+            // What is on record is read anew on every pass.
+            Lane::Record(_) => {}
         }
     }
 
@@ -126,8 +153,8 @@ impl Picture {
         self.engines.retain(|node, _| node.hostname != hostname);
     }
 
-    /// Looks at what is older than allowed, and tells the whole.
-    pub async fn look(&mut self, desired: &Desired, ages: Ages) -> Observed {
+    /// Looks at what is older than allowed, and tells the whole. The releases on record tell which images to look for.
+    pub async fn look(&mut self, desired: &Desired, facts: &Facts, ages: Ages) -> Observed {
         let stack = &desired.stack;
         let names: BTreeSet<String> = stack
             .layers
@@ -173,11 +200,12 @@ impl Picture {
         self.balancers = Some((balancers_at, balancers.clone()));
 
         let (provided, stale) = self.as_last_answered(cloud.seen);
-        let mut seen = Observed { provided, stale, balancers, owned, engines: BTreeMap::new() };
+        let mut seen =
+            Observed { provided, stale, balancers, owned, engines: BTreeMap::new(), registry: BTreeMap::new() };
         let nodes = fleet::nodes(desired, &seen);
         self.engines.retain(|node, _| nodes.contains(node));
         let looks = nodes.iter().map(|node| {
-            let images = images_for(desired, node);
+            let images = images_for(desired, facts, node);
             let known = self.engines.get(node).filter(|look| look.is_fresh(&images, ages.engines)).cloned();
             let engines = &self.ports.engines;
             async move {
@@ -196,7 +224,25 @@ impl Picture {
             seen.engines.insert(node.hostname.clone(), found.seen.clone());
             self.engines.insert(node, found);
         }
+        seen.registry = self.registry.look(&self.tags(desired), self.patience).await;
         seen
+    }
+
+    /// The tags that are declared, each with the engines that can be asked what it stands for.
+    fn tags(&self, desired: &Desired) -> BTreeMap<String, Vec<Node>> {
+        let answers = |(node, look): (&Node, &EngineLook)| look.seen.known().map(|_| node.clone());
+        let mut tags: BTreeMap<String, Vec<Node>> = BTreeMap::new();
+        for node in self.engines.iter().filter_map(answers) {
+            for (_, container) in containers_on(desired, &node) {
+                if image::digest(&container.image).is_none() {
+                    let nodes = tags.entry(container.image.clone()).or_default();
+                    if !nodes.contains(&node) {
+                        nodes.push(node.clone());
+                    }
+                }
+            }
+        }
+        tags
     }
 
     /// While the provider gives no clear answer, its side is told as it was: engines are still looked after. A clear
@@ -220,13 +266,22 @@ impl Picture {
     }
 }
 
-/// The images that an instance's layer wants on it.
-fn images_for(desired: &Desired, node: &Node) -> BTreeSet<String> {
-    desired
-        .stack
-        .layers
-        .iter()
-        .filter(|layer| fleet::index_in(layer, &node.hostname).is_some())
-        .flat_map(|layer| slot::slots(desired, layer).into_iter().map(|slot| slot.container.image.clone()))
-        .collect()
+/// What an instance's layer runs.
+fn containers_on<'a>(desired: &'a Desired, node: &Node) -> impl Iterator<Item = (&'a App, &'a Container)> {
+    let layers = desired.stack.layers.iter().filter(|layer| fleet::index_in(layer, &node.hostname).is_some());
+    let names: BTreeSet<&String> = layers.map(|layer| &layer.short_name).collect();
+    let apps = desired.apps.iter().filter(move |app| app.is_docker() && names.contains(&app.layer));
+    apps.flat_map(|app| app.containers.iter().map(move |container| (app, container)))
+}
+
+/// The images that an instance's layer wants on it: as declared, and as its releases have fixed them.
+fn images_for(desired: &Desired, facts: &Facts, node: &Node) -> BTreeSet<String> {
+    let mut images = BTreeSet::new();
+    for (app, container) in containers_on(desired, node) {
+        images.insert(container.image.clone());
+        if let Some(released) = facts.releases.get(&(app.name.clone(), container.name.clone())) {
+            images.insert(image::pinned(&released.release.image, &released.release.digest));
+        }
+    }
+    images
 }

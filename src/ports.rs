@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
-    action::{Action, EngineAction, Node},
+    action::{Action, EngineAction, Node, Release},
     spec::{Stack, balancer::words},
     world::{Balancer, Class, Engine, Owned, Provided, Seen, Target, Trouble},
 };
@@ -69,6 +69,13 @@ pub trait Engines: Send + Sync {
     /// Looks at one engine: all containers, the volumes, and which of `images` it has. Bounded in time.
     async fn look(&self, node: &Node, images: &BTreeSet<String>) -> Seen<Engine>;
 
+    /// Asks the registry, through this engine and as it would pull, which digest (`sha256:…`) a reference stands for.
+    /// What the registry answers, a refusal included, is the value. Bounded in time.
+    ///
+    /// # Errors
+    /// When the engine itself gives no answer: another one may.
+    async fn digest(&self, node: &Node, image: &str) -> Result<Seen<String>, Trouble>;
+
     /// Carries out one action. `progress` gets a line now and then while it takes long (a pull's percentage).
     ///
     /// # Errors
@@ -78,6 +85,15 @@ pub trait Engines: Send + Sync {
     /// Follows the engine's events until the connection ends, sending the hostname for every container that
     /// starts, dies, is renamed, removed, or changes its health. Returns when the stream ends.
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>);
+}
+
+/// Where releases are recorded.
+pub trait Records: Send + Sync {
+    /// Records, durably, that a release of a container of this stack has begun. Recorded twice it is one.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing must be done for it.
+    fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble>;
 }
 
 /// Where the host keys of instances are remembered that are reached over SSH. An instance keeps its key for life: one

@@ -27,6 +27,10 @@ pub enum Kind {
     ActionFailed,
     /// A new container did not become healthy and the old one was put back.
     ReleaseFailed,
+    /// The registry has no such image, or does not give it out.
+    ImageUnavailable,
+    /// The tag of a container that is deployed by hand stands for another image now.
+    NewerRelease,
     /// A container cannot stay up or is unhealthy, and there is no older one to put back.
     Failing,
     /// What is declared cannot be done without an interruption that was not allowed.

@@ -86,6 +86,8 @@ pub struct Observed {
     pub owned: Owned,
     /// Engines by the instance's hostname, for every instance that has an address and should answer.
     pub engines: BTreeMap<String, Seen<Engine>>,
+    /// What the tags stand for in their registries, by image reference: the digest. What is not here was not asked yet.
+    pub registry: BTreeMap<String, Seen<String>>,
 }
 
 /// What the provider tells of one stack: its instances, which every provider has, and the rest.

@@ -314,6 +314,26 @@ async fn an_image_that_is_not_on_the_instance_is_named() {
 }
 
 #[tokio::test]
+async fn a_registry_tells_through_the_engine_what_a_tag_stands_for_or_why_not() {
+    let corner = Corner::new("digest").await;
+    let ask = async |image: &str| corner.engines.digest(&corner.node, image).await.expect("the engine answers");
+    let image = image();
+    let Seen::Known(digest) = ask(&image).await else { panic!("{image} is in its registry") };
+    let fixed = format!("{image}@{digest}");
+    corner.apply(EngineAction::Pull { image: fixed.clone() }).await.unwrap();
+    let wanted = BTreeSet::from([fixed.clone(), image.clone()]);
+    let Seen::Known(seen) = corner.engines.look(&corner.node, &wanted).await else { panic!("it can be looked at") };
+    assert_eq!(seen.images.get(&fixed), seen.images.get(&image));
+    let missing = image.replace(":1.0", ":never-pushed");
+    let class = async |image: &str| match ask(image).await {
+        Seen::Unknown(trouble) => trouble.class,
+        Seen::Known(digest) => panic!("{image} is {digest}"),
+    };
+    assert_eq!(class(&missing).await, Class::Terminal);
+    assert_eq!(class("127.0.0.1:9/app:1").await, Class::Transient);
+}
+
+#[tokio::test]
 async fn a_pull_from_a_registry_that_does_not_answer_may_go_well_later() {
     let corner = Corner::new("pull").await;
     let trouble = corner.apply(EngineAction::Pull { image: "127.0.0.1:9/app:1".into() }).await.unwrap_err();

@@ -153,6 +153,7 @@ impl Ground {
             balancers: self.balancers.look(self.stack(), &names).await,
             owned: self.balancers.owned(self.stack()).await,
             engines: BTreeMap::new(),
+            registry: BTreeMap::new(),
         }
     }
 

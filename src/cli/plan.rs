@@ -18,7 +18,7 @@ use crate::{
         plan,
     },
     status::Kind,
-    store::{Store, Unwritten},
+    store::{Store, StoreError, Unwritten},
 };
 
 /// Options.
@@ -38,6 +38,10 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// Nothing is looked at again that was looked at a moment ago.
+const STILL: Ages = Ages { cloud: LONG, balancers: LONG, engines: LONG };
+const LONG: Duration = Duration::from_secs(3600);
 
 /// One stack's part of `--json`.
 #[derive(Debug, Serialize)]
@@ -73,26 +77,29 @@ pub async fn run(args: Args) -> ExitCode {
         Ok(stores) => stores,
         Err(error) => return fail(error),
     };
-    let ports = args.reach.ports(Arc::new(Unwritten::over(host_keys)));
+    let unwritten = Arc::new(Unwritten::over(host_keys));
+    let ports = args.reach.ports(unwritten.clone(), unwritten);
     let mut changes = 0;
     let mut troubled = false;
     let mut json = Vec::new();
     for (name, desired) in &revision.manifests {
-        let seen = Picture::new(ports.clone()).look(desired, Ages::NOW).await;
-        let intents = store.as_ref().map_or(Ok(Default::default()), |store| store.intents(name));
-        let facts = match intents {
-            Ok(intents) => Facts { intents, ..Facts::default() },
+        let mut facts = match store.as_ref().map_or(Ok(Facts::default()), |store| remembered(store, name)) {
+            Ok(facts) => facts,
             Err(error) => return fail(error),
         };
+        let mut picture = Picture::new(ports.clone()).at_leisure();
+        let mut seen = picture.look(desired, &facts, Ages::NOW).await;
         let at = Timestamp::now();
+        // What the controller would put on record first tells which images to look for.
+        if facts.record_all(&plan(desired, &seen, &facts, at).actions, at) {
+            seen = picture.look(desired, &facts, STILL).await;
+        }
         let now = plan(desired, &seen, &facts, at);
         let whole = forecast(desired, &seen, &facts, at);
         changes += whole.steps.len();
-        troubled |= now
-            .conditions
-            .iter()
-            .chain(&whole.end.conditions)
-            .any(|condition| !matches!(condition.kind, Kind::Suspended | Kind::DrainTimedOut | Kind::Outdated));
+        troubled |= now.conditions.iter().chain(&whole.end.conditions).any(|condition| {
+            !matches!(condition.kind, Kind::Suspended | Kind::DrainTimedOut | Kind::Outdated | Kind::NewerRelease)
+        });
         if args.json {
             json.push(serde_json::json!(StackPlan {
                 stack: name,
@@ -115,6 +122,10 @@ pub async fn run(args: Args) -> ExitCode {
         (0, false) => ExitCode::SUCCESS,
         (_, false) => ExitCode::from(2),
     }
+}
+
+fn remembered(store: &Store, stack: &str) -> Result<Facts, StoreError> {
+    Ok(Facts { intents: store.intents(stack)?, releases: store.releases(stack)?, ..Facts::default() })
 }
 
 fn lines(forecast: &Forecast) -> Vec<StepLine<'_>> {

@@ -8,7 +8,7 @@ use crate::{
     controller::lease::Lease,
     docker::{Certs, Engines, Keys},
     observe::Ports,
-    ports::HostKeys,
+    ports::{HostKeys, Records},
     source::{Revision, Source, SourceError},
     store::Store,
 };
@@ -57,17 +57,18 @@ impl Reach {
     pub fn tools(&self) -> Result<Tools, String> {
         let lease = Lease::take(&self.state).map_err(|error| error.to_string())?;
         let store = Arc::new(Store::open(&self.state).map_err(|error| error.to_string())?);
-        Ok(Tools { lease, ports: self.ports(store.clone()), store })
+        Ok(Tools { lease, ports: self.ports(store.clone(), store.clone()), store })
     }
 
     /// The adapters.
-    pub fn ports(&self, host_keys: Arc<dyn HostKeys>) -> Ports {
+    pub fn ports(&self, host_keys: Arc<dyn HostKeys>, records: Arc<dyn Records>) -> Ports {
         let aws = Aws::new();
         let (certs, keys) = (Certs { dir: self.docker_certs.clone() }, Keys { dir: self.ssh_keys.clone() });
         Ports {
             cloud: Arc::new(Clouds::new(aws.clone())),
             balancers: Arc::new(LoadBalancers::new(aws)),
             engines: Arc::new(Engines::new(certs, keys, host_keys)),
+            records,
         }
     }
 

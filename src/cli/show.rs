@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::{
     action::Action,
     plan::{Plan, forecast::Forecast},
+    spec::image,
     status::{Event, StackStatus},
 };
 
@@ -61,7 +62,7 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
             let _ = writeln!(out, "      {trouble}");
         }
         for (name, container) in &instance.containers {
-            let _ = writeln!(out, "      {name:<18} {:<12} {}", container.state, container.image);
+            let _ = writeln!(out, "      {name:<18} {:<12} {}", container.state, image::shown(&container.image));
         }
     }
     for doing in &status.doing {

@@ -22,7 +22,7 @@ use crate::{
     plan::{Facts, Failure, Intent, Plan, fleet, plan},
     spec::Desired,
     status::{Condition, Event, Kind, Phase, StackStatus},
-    store::Store,
+    store::{Store, StoreError},
     world::{Class, Observed, Trouble},
 };
 
@@ -174,14 +174,14 @@ impl Reconciler {
             self.picture.touch_engine(&hostname);
         }
         let ages = self.ages();
-        let seen = self.picture.look(&self.desired, ages).await;
+        let remembered = self.remember();
+        let seen = self.picture.look(&self.desired, &self.facts, ages).await;
         self.watch();
         let now = Timestamp::now();
         self.facts.note(&self.desired, &seen, now);
         self.facts.busy = self.running.keys().cloned().collect();
-        let plan = match self.store.intents(&self.key()) {
-            Ok(intents) => {
-                self.facts.intents = intents;
+        let plan = match remembered {
+            Ok(()) => {
                 let plan = plan(&self.desired, &seen, &self.facts, now);
                 self.forget_what_is_over(&plan, &seen, now);
                 plan
@@ -199,6 +199,13 @@ impl Reconciler {
         let status = self.conclude(plan, &seen, extra, begun);
         let next = self.next_look(&status);
         (status, next)
+    }
+
+    /// Reads what is on record.
+    fn remember(&mut self) -> Result<(), StoreError> {
+        self.facts.intents = self.store.intents(&self.key())?;
+        self.facts.releases = self.store.releases(&self.key())?;
+        Ok(())
     }
 
     /// While something moves, each part is looked at as often as it can change; a stack at rest is looked at whole.
@@ -443,6 +450,7 @@ fn blocks(condition: &Condition, facts: &Facts) -> bool {
     match condition.kind {
         Kind::Conflict
         | Kind::ReleaseFailed
+        | Kind::ImageUnavailable
         | Kind::Failing
         | Kind::Refused
         | Kind::InstanceTrouble

@@ -12,6 +12,7 @@ mod health;
 mod images;
 mod look;
 mod pull;
+mod registry;
 mod ssh;
 mod timeouts;
 mod transport;
@@ -55,6 +56,10 @@ impl Engines {
 impl ports::Engines for Engines {
     async fn look(&self, node: &Node, images: &BTreeSet<String>) -> Seen<Engine> {
         look::look(&self.transport, node, images).await.into()
+    }
+
+    async fn digest(&self, node: &Node, image: &str) -> Result<Seen<String>, Trouble> {
+        registry::digest(&self.transport, node, image).await
     }
 
     async fn apply(&self, node: &Node, what: &EngineAction, progress: &Progress) -> Result<(), Trouble> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{fleet, intent::Intent, subject};
 use crate::{
-    action::Lane,
+    action::{Action, Lane, Release},
     spec::Desired,
     world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble, Volume},
 };
@@ -18,6 +18,8 @@ pub struct Facts {
     /// Creates that were sent, by the key of the intent. A launch stays here for as long as its hostname is wanted:
     /// whatever a read misses, its token makes no second instance.
     pub intents: BTreeMap<String, Intent>,
+    /// The last release of each container that is on record, by app and container.
+    pub releases: BTreeMap<(String, String), Released>,
     /// Actions that failed: action key → what and when it may be tried again.
     pub failures: BTreeMap<String, Failure>,
     /// Lanes with an action under way.
@@ -38,6 +40,15 @@ pub struct Facts {
     pub gone_since: BTreeMap<String, Timestamp>,
     /// Since when each part of the provider's side is told to a controller. `None`: to nobody who has to doubt it.
     pub told_since: Option<BTreeMap<usize, Timestamp>>,
+}
+
+/// A release on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// Which image.
+    pub release: Release,
+    /// When it was recorded.
+    pub since: Timestamp,
 }
 
 /// One action's failure.
@@ -76,6 +87,24 @@ impl Facts {
         let until = *self.told_since.as_ref()?.get(&subject::part(what))? + super::GONE_GRACE;
         let on = "another look that does not find it either; the controller has only just begun".to_owned();
         Some(Doubt { on, until }).filter(|doubt| doubt.until > now)
+    }
+
+    /// Takes a release for recorded.
+    pub fn record(&mut self, release: &Release, now: Timestamp) {
+        let key = (release.app.clone(), release.container.clone());
+        self.releases.insert(key, Released { release: release.clone(), since: now });
+    }
+
+    /// Takes every release that is to be recorded for recorded; true when there was one.
+    pub fn record_all(&mut self, actions: &[Action], now: Timestamp) -> bool {
+        let mut any = false;
+        for action in actions {
+            if let Action::Record { release } = action {
+                self.record(release, now);
+                any = true;
+            }
+        }
+        any
     }
 
     /// The intents that are over: what was sent is not wanted any more, and no read from the past can make it wanted
@@ -216,6 +245,7 @@ mod tests {
             balancers: BTreeMap::new(),
             owned: Owned::default(),
             engines: BTreeMap::new(),
+            registry: BTreeMap::new(),
         }
     }
 

@@ -72,6 +72,10 @@ pub fn forecast(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestam
     loop {
         facts.note(desired, &world.seen, world.now);
         let next = plan(desired, &world.seen, &facts, world.now);
+        // What is put on record is no step: it shows in those that follow from it.
+        if facts.record_all(&next.actions, world.now) {
+            continue;
+        }
         if !next.actions.is_empty() && steps.len() < MOST_STEPS {
             number += 1;
             let mut lanes: BTreeSet<Lane> = BTreeSet::new();

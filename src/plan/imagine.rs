@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// The digest of an image about which no registry was asked yet.
+const NOT_TOLD_YET: &str = "as its registry will say";
+
 /// The ideal world.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -162,6 +165,8 @@ impl World {
                 }
             }
             Action::Owned { balancer, what } => self.on_balancer(&balancer, *what),
+            // Facts, which are not of the world.
+            Action::Record { .. } => {}
             Action::Engine { node, what } => {
                 let id = self.id("container");
                 let now = self.now;
@@ -178,6 +183,7 @@ impl World {
             | self.settle_targets()
             | self.settle_containers()
             | self.settle_balancers()
+            | self.settle_registry(desired)
         {
             self.now += Duration::from_secs(1);
             return true;
@@ -248,6 +254,16 @@ impl World {
             }
         }
         changed
+    }
+
+    /// A registry that nobody could ask yet tells what every tag stands for; what that is nobody knows.
+    fn settle_registry(&mut self, desired: &Desired) -> bool {
+        let before = self.seen.registry.len();
+        for container in desired.apps.iter().flat_map(|app| &app.containers) {
+            let told = || Seen::Known(NOT_TOLD_YET.to_owned());
+            self.seen.registry.entry(container.image.clone()).or_insert_with(told);
+        }
+        self.seen.registry.len() > before
     }
 
     /// OpsWorks' layers; an action on them is planned for OpsWorks alone.

@@ -20,6 +20,7 @@ pub mod opsworks;
 mod permit;
 pub mod releases;
 pub mod render;
+mod resolve;
 pub mod rollout;
 pub mod slot;
 mod standing;
@@ -33,7 +34,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use facts::{Facts, Failure};
+pub use facts::{Facts, Failure, Released};
 pub use intent::Intent;
 
 use crate::{

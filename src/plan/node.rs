@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     action::{EngineAction, Guard, StopHow},
-    spec::{Desired, container::Deploy, rollout::OnFailure},
+    spec::{Desired, container::Deploy, image, rollout::OnFailure},
     status::{Condition, Kind},
     world::{ContainerSeen, Engine, Health, State},
 };
@@ -86,6 +86,22 @@ impl Look<'_> {
             && self.slot.index != other.slot.index
     }
 
+    /// Whether its image is known and on the engine; what it waits for, if not.
+    fn has_image(&mut self, engine: &Engine, hostname: &str) -> bool {
+        let image = &self.rendered.run.image;
+        if let Some(on) = &self.slot.unresolved {
+            self.stalled = true;
+            self.need = Need::Wait { on: on.clone(), until: None };
+            return false;
+        }
+        if engine.images.contains_key(image) {
+            return true;
+        }
+        self.need = Need::Wait { on: format!("image {} to be on {hostname}", image::shown(image)), until: None };
+        self.missing_image = Some(image.clone());
+        false
+    }
+
     /// True between the end of one container and the health of the next.
     pub fn is_half_done(&self) -> bool {
         let moving = matches!(self.need, Need::Do(EngineAction::Rename { .. }));
@@ -140,7 +156,7 @@ fn is_stalled(look: &Look<'_>, scene: &Scene<'_>) -> bool {
     let failure = |what: String| scene.facts.failures.get(&format!("{}: {what}", scene.place.hostname));
     match (&look.need, &look.missing_image) {
         (Need::Do(what), _) => failure(what.to_string()).is_some_and(|failure| failure.retry_at > scene.now),
-        (Need::Wait { .. }, Some(image)) => failure(format!("pull {image}")).is_some(),
+        (Need::Wait { .. }, Some(image)) => failure(format!("pull {}", image::shown(image))).is_some(),
         _ => false,
     }
 }
@@ -168,7 +184,6 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
             return;
         }
     }
-    let has_image = engine.images.contains_key(&look.rendered.run.image);
     let failure = releases.failed(&look.rendered.release);
     // A container of the same release was only linked otherwise; there is nothing to go back to.
     let fallback = old.filter(|old| old.labels.get(label::RELEASE) != Some(&look.rendered.release));
@@ -213,12 +228,7 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
                 return;
             }
         }
-        if !has_image {
-            look.missing_image = Some(look.rendered.run.image.clone());
-            look.need = Need::Wait {
-                on: format!("image {} to be on {}", look.rendered.run.image, place.hostname),
-                until: None,
-            };
+        if !look.has_image(engine, place.hostname) {
             return;
         }
         if let Some(missing) = look.rendered.needs.iter().find(|name| !named(name).is_some_and(is_live)) {
@@ -315,7 +325,7 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
     let where_and_why = match (failure, releases.pinned_by(place.hostname, &slot.name)) {
         (Some(failure), _) => Some(format!(
             "{} of revision {} failed at {}/{}{}",
-            slot.container.image,
+            image::shown(&slot.image),
             desired.revision,
             failure.hostname,
             failure.name,
@@ -329,7 +339,9 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
             Need::Stuck(Condition {
                 kind: Kind::ReleaseFailed,
                 subject: subject.clone(),
-                message: format!("{where_and_why}; {state}. It is not tried again until the manifest changes"),
+                message: format!(
+                    "{where_and_why}; {state}. It is not tried again until the manifest or the image changes"
+                ),
             })
         };
         look.need = match verdict {
@@ -341,10 +353,11 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         };
         return;
     }
-    if !has_image {
-        look.missing_image = Some(look.rendered.run.image.clone());
-        look.need =
-            Need::Wait { on: format!("image {} to be on {}", look.rendered.run.image, place.hostname), until: None };
+    if !look.has_image(engine, place.hostname) {
+        // Until it is known what to replace it with, it goes on.
+        if slot.unresolved.is_some() && matches!(current.state, State::Exited { .. }) {
+            look.need = Need::Do(start(current));
+        }
         return;
     }
     look.need = match (current.state, old) {

@@ -12,7 +12,7 @@ use super::{
     slot::{OLD, Slot},
 };
 use crate::{
-    spec::Desired,
+    spec::{Desired, image},
     world::{Class, ContainerSeen, Engine, Health, State},
 };
 
@@ -108,7 +108,7 @@ impl Releases {
 
     fn never_created(&mut self, desired: &Desired, slot: &Slot<'_>, hostname: &str, engine: &Engine, facts: &Facts) {
         let has_older = [slot.name.clone(), slot.old_name()].iter().any(|name| engine.containers.contains_key(name));
-        let key = format!("{hostname}: create {} from {}", slot.name, slot.container.image);
+        let key = format!("{hostname}: create {} from {}", slot.name, image::shown(&slot.image));
         if has_older
             && let Some(failure) = facts.failures.get(&key)
             && given_up(failure)

@@ -196,7 +196,7 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
     };
     Run {
         name: slot.name.clone(),
-        image: container.image.clone(),
+        image: slot.image.clone(),
         env,
         binds,
         anonymous_volumes,

@@ -13,6 +13,7 @@ use super::{
     permit::Permit,
     releases::Releases,
     render::Place,
+    resolve::{Known, resolve},
     slot::{Slot, slots},
     standing::{Standing, standing},
     traffic,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     action::{Action, EngineAction},
-    spec::{Desired, Layer, balancer::words},
+    spec::{Desired, Layer, balancer::words, image},
     world::{Class, Engine, Instance, Observed, Seen},
 };
 
@@ -28,7 +29,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     if !fleet::is_managed(desired, layer, seen) {
         return;
     }
-    let slots = slots(desired, layer);
+    let mut slots = slots(desired, layer);
     if slots.is_empty() {
         return;
     }
@@ -43,7 +44,10 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
         }
     }
     let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots, layer), pulls: Vec::new() };
-    let mut views = desk.views(plan, desired, &slots, &staying);
+    let engines: Vec<(&str, &Engine)> =
+        staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
+    resolve(plan, &Known { desired, engines: &engines, seen, facts, now }, &mut slots);
+    let mut views = desk.views(plan, desired, &slots, &staying, &engines);
     wait_for_failed_pulls(&mut views, facts);
     sweep(desired, layer, &mut views);
 
@@ -61,7 +65,7 @@ fn wait_for_failed_pulls(views: &mut [View<'_>], facts: &Facts) {
     let mut failed: BTreeMap<String, String> = BTreeMap::new();
     for view in views.iter() {
         for image in view.looks.iter().filter_map(|look| look.missing_image.as_ref()) {
-            if facts.failures.contains_key(&format!("{}: pull {image}", view.hostname())) {
+            if facts.failures.contains_key(&format!("{}: pull {}", view.hostname(), image::shown(image))) {
                 failed.insert(image.clone(), view.hostname().to_owned());
             }
         }
@@ -73,8 +77,8 @@ fn wait_for_failed_pulls(views: &mut [View<'_>], facts: &Facts) {
             && let Some(hostname) = failed.get(&look.rendered.run.image)
         {
             look.stalled = true;
-            look.need =
-                Need::Wait { on: format!("image {} to be on {hostname}", look.rendered.run.image), until: None };
+            let image = image::shown(&look.rendered.run.image);
+            look.need = Need::Wait { on: format!("image {image} to be on {hostname}"), until: None };
         }
     }
 }
@@ -106,12 +110,9 @@ impl<'a> Desk<'a> {
         desired: &'a Desired,
         slots: &'a [Slot<'a>],
         staying: &[&'a Instance],
+        engines: &[(&str, &Engine)],
     ) -> Vec<View<'a>> {
-        let engines: Vec<(&str, &Engine)> = staying
-            .iter()
-            .filter_map(|i| Some((i.hostname.as_str(), self.seen.engines.get(&i.hostname)?.known()?)))
-            .collect();
-        let releases = Releases::read(desired, slots, &engines, self.facts);
+        let releases = Releases::read(desired, slots, engines, self.facts);
         plan.wanted.extend(releases.remembered.iter().cloned());
         let serving = traffic::serving(slots);
         let mut views = Vec::new();
@@ -165,7 +166,7 @@ impl<'a> Desk<'a> {
             let action = Action::Engine { node: node.clone(), what: EngineAction::Pull { image: image.clone() } };
             // One that has failed is tried again, and nothing else waits for it.
             if !self.facts.failures.contains_key(&action.key()) {
-                self.pulls.push(format!("image {image} on {}", view.hostname()));
+                self.pulls.push(format!("image {} on {}", image::shown(image), view.hostname()));
             }
             plan.attempt(view.hostname(), action, self.facts, self.now);
         }

@@ -15,6 +15,10 @@ pub struct Slot<'a> {
     pub index: u32,
     /// Its name on the engine, `app0`.
     pub name: String,
+    /// The image: as declared, and fixed to a digest once that is known.
+    pub image: String,
+    /// What the image waits for, when it is not known which one it is.
+    pub unresolved: Option<String>,
     /// Its release, which is the same on every instance, once it was asked for.
     pub(super) release: OnceLock<String>,
 }
@@ -56,6 +60,8 @@ pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
                 container,
                 index,
                 name: container.replica(index),
+                image: container.image.clone(),
+                unresolved: None,
                 release: OnceLock::new(),
             })
         })

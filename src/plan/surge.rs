@@ -6,10 +6,11 @@
 use jiff::Timestamp;
 
 use super::{
-    Facts, fleet,
+    Facts, Plan, fleet,
     node::{Look, Need, Scene, looks},
     releases::Releases,
     render::Place,
+    resolve::{Known, resolve},
     slot::slots,
     traffic,
 };
@@ -28,7 +29,7 @@ pub(super) fn is_wanted(
     facts: &Facts,
     now: Timestamp,
 ) -> bool {
-    let slots = slots(desired, layer);
+    let mut slots = slots(desired, layer);
     if layer.instances.count == 0 || !slots.iter().any(|slot| slot.app.rollout.surge) {
         return false;
     }
@@ -44,6 +45,8 @@ pub(super) fn is_wanted(
     }
     let named: Vec<(&str, &Engine)> =
         engines.iter().map(|(instance, engine)| (instance.hostname.as_str(), *engine)).collect();
+    // What is to be recorded, and what is to be told, the rollout itself says.
+    resolve(&mut Plan::default(), &Known { desired, engines: &named, seen, facts, now }, &mut slots);
     let releases = Releases::read(desired, &slots, &named, facts);
     let serving = traffic::serving(&slots);
     engines.iter().any(|(instance, engine)| {

@@ -35,6 +35,46 @@ pub fn reference(image: &str, tag: Option<&str>) -> Result<String, String> {
     }
 }
 
+/// The digest that a reference is fixed to, if it is.
+pub fn digest(reference: &str) -> Option<&str> {
+    reference.split_once('@').map(|(_, digest)| digest)
+}
+
+/// The reference as it was declared, without the digest that it was fixed to later.
+pub fn tagged(reference: &str) -> &str {
+    reference.split_once('@').map_or(reference, |(tagged, _)| tagged)
+}
+
+/// The reference, fixed to a digest. The engine goes by the digest alone; the tag stays to be read.
+pub fn pinned(reference: &str, digest: &str) -> String {
+    format!("{reference}@{digest}")
+}
+
+/// For people: `app:1.2 (sha256:0123456789ab)`.
+pub fn shown(reference: &str) -> String {
+    match reference.split_once('@') {
+        Some((tagged, digest)) => format!("{tagged} ({})", short(digest)),
+        None => reference.to_owned(),
+    }
+}
+
+/// The beginning of a digest, which tells it from others.
+pub fn short(digest: &str) -> &str {
+    let end = digest.find(':').map_or(digest.len(), |at| at + 13);
+    digest.get(..end).unwrap_or(digest)
+}
+
+/// The registry that a reference is in, by its host.
+pub fn registry(reference: &str) -> &str {
+    match reference.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        _ => DOCKER_HUB,
+    }
+}
+
+/// The registry of images without a host.
+pub const DOCKER_HUB: &str = "docker.io";
+
 fn check_name(name: &str) -> Result<(), String> {
     let mut parts: Vec<&str> = name.split('/').collect();
     let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
@@ -83,6 +123,24 @@ mod tests {
         assert_eq!(reference("redis", None).unwrap(), "redis:latest");
         assert_eq!(reference("host:5000/x", None).unwrap(), "host:5000/x:latest");
         assert_eq!(reference("registry.example.com/a/b-c", None).unwrap(), "registry.example.com/a/b-c:latest");
+    }
+
+    #[test]
+    fn a_reference_that_was_fixed_to_a_digest_can_still_be_read() {
+        let fixed = pinned("host:5000/x:1.2", DIGEST);
+        assert_eq!(reference(&fixed, None).unwrap(), fixed);
+        assert_eq!((tagged(&fixed), digest(&fixed)), ("host:5000/x:1.2", Some(DIGEST)));
+        assert_eq!(shown(&fixed), "host:5000/x:1.2 (sha256:0123456789ab)");
+        assert_eq!((shown("x:1"), digest("x:1"), short("sha256:1")), ("x:1".to_owned(), None, "sha256:1"));
+    }
+
+    #[test]
+    fn an_image_without_a_host_is_on_docker_hub() {
+        for (image, host) in [("redis:7", DOCKER_HUB), ("team/app:1", DOCKER_HUB), ("localhost/x:1", "localhost")] {
+            assert_eq!(registry(image), host);
+        }
+        assert_eq!(registry("registry.example.com/a/b:1"), "registry.example.com");
+        assert_eq!(registry("host:5000/x:1"), "host:5000");
     }
 
     #[test]

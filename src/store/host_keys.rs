@@ -10,7 +10,8 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Store, StoreError};
 use crate::{
-    ports::{HostKeys, Pinned},
+    action::Release,
+    ports::{HostKeys, Pinned, Records},
     world::{Class, Trouble},
 };
 
@@ -70,16 +71,12 @@ impl Store {
 
 impl HostKeys for Store {
     fn pinned(&self, instance: &str) -> Result<Option<Pinned>, Trouble> {
-        self.host_key(instance).map_err(trouble)
+        self.host_key(instance).map_err(StoreError::trouble)
     }
 
     fn pin(&self, instance: &str, fingerprint: &str) -> Result<(), Trouble> {
-        self.pin_host_key(instance, fingerprint, Timestamp::now()).map_err(trouble)
+        self.pin_host_key(instance, fingerprint, Timestamp::now()).map_err(StoreError::trouble)
     }
-}
-
-fn trouble(error: StoreError) -> Trouble {
-    Trouble { class: Class::Transient, message: error.to_string() }
 }
 
 /// For commands that change nothing: what the store knows counts, and a key that it does not know holds for this run
@@ -108,6 +105,13 @@ impl HostKeys for Unwritten {
         let new = || Pinned { fingerprint: fingerprint.to_owned(), since: Timestamp::now() };
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).entry(instance.to_owned()).or_insert_with(new);
         Ok(())
+    }
+}
+
+impl Records for Unwritten {
+    fn record(&self, _: &str, release: &Release) -> Result<(), Trouble> {
+        let message = format!("{release} was not recorded: nothing is written by a command that only looks");
+        Err(Trouble { class: Class::Terminal, message })
     }
 }
 

@@ -9,10 +9,11 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::host_keys;
+use super::{host_keys, releases};
 use crate::{
     plan::Intent,
     status::{Event, StackStatus},
+    world::{Class, Trouble},
 };
 
 /// Events kept per store; older ones are dropped.
@@ -47,6 +48,13 @@ pub struct StoreError {
     source: rusqlite::Error,
 }
 
+impl StoreError {
+    /// It may go well the next time.
+    pub(super) fn trouble(self) -> Trouble {
+        Trouble { class: Class::Transient, message: self.to_string() }
+    }
+}
+
 /// What an earlier version lacked.
 fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let has = |column: &str| connection.prepare(&format!("SELECT {column} FROM intents")).is_ok();
@@ -76,6 +84,7 @@ impl Store {
             connection.execute_batch(SCHEMA)?;
             migrate(&connection)?;
             connection.execute_batch(host_keys::SCHEMA)?;
+            connection.execute_batch(releases::SCHEMA)?;
             Ok(connection)
         };
         match open() {

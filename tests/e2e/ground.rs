@@ -241,7 +241,9 @@ impl Instance {
                 let [name, image, state, id] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
                 // A container that others are linked with has their names for it too: app0/redis,redis0.
                 let name = name.split(',').find(|name| !name.contains('/')).unwrap_or(name);
-                (name.to_owned(), Container { image: image.to_owned(), state: state.to_owned(), id: id.to_owned() })
+                let (image, digest) = image.split_once('@').unwrap_or((image, ""));
+                let (image, digest) = (image.to_owned(), digest.to_owned());
+                (name.to_owned(), Container { image, digest, state: state.to_owned(), id: id.to_owned() })
             })
             .collect()
     }
@@ -276,7 +278,10 @@ impl Instance {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
+    /// The reference that it was made from, with its tag.
     pub image: String,
+    /// What that was fixed to: `sha256:…`; empty when to nothing.
+    pub digest: String,
     pub state: String,
     pub id: String,
 }

@@ -32,11 +32,13 @@ async fn a_release_that_cannot_be_pulled_ends_at_once_or_is_never_healthy_leaves
     // No such image: nothing is stopped for it.
     let marks: Vec<u64> = instances.values().map(Instance::log_mark).collect();
     fleet.commit(&manifest.clone().image("web:nope").text());
-    let of_both = |status: &Status| {
-        let said = status.conditions("ActionFailed");
-        said.len() == 2 && said.iter().all(|message| message.contains("shop/web:nope not found"))
+    let told = |status: &Status| {
+        let said = status.conditions("ImageUnavailable");
+        said.iter().any(|message| {
+            message.contains("shop/web:nope from registry.example.com: ") && message.contains("push that tag")
+        })
     };
-    controller.until(name, "told on both instances that there is no such image", 30, of_both).await;
+    controller.until(name, "told that there is no such image", 30, told).await;
     for (instance, mark) in instances.values().zip(&marks) {
         assert_eq!(stops(&instance.mutations(*mark)), 0);
     }

@@ -7,7 +7,7 @@ use std::{
 
 use evenkeel::{
     action::{Action, EngineAction},
-    plan::{Failure, Intent, Plan, plan},
+    plan::{Failure, Intent, Plan, Released, plan},
     spec::Desired,
     world::{Class, Trouble},
 };
@@ -34,6 +34,8 @@ pub struct Sim {
     pub mind: Mind,
     /// On record: a crash does not lose them.
     pub intents: BTreeMap<String, Intent>,
+    /// Likewise.
+    pub releases: BTreeMap<(String, String), Released>,
     /// Sent by a controller that is no more.
     pub orphans: Vec<(Ms, Action)>,
     pub haze: Haze,
@@ -78,6 +80,7 @@ impl Sim {
             desired,
             mind: Mind::at_first(),
             intents: BTreeMap::new(),
+            releases: BTreeMap::new(),
             orphans: Vec::new(),
             haze: Haze::default(),
             watch: Watch::default(),
@@ -184,7 +187,7 @@ impl Sim {
         let due: Vec<(Ms, Action)> = due;
         for (_, action) in due {
             self.say(format_args!("(still done: {action})"));
-            let _ = self.real.effect(&action, &mut self.dice);
+            let _ = self.effect(&action);
         }
         for lane in self.mind.running.keys().cloned().collect::<Vec<_>>() {
             let mut running = self.mind.running.remove(&lane).expect("a lane");
@@ -200,11 +203,11 @@ impl Sim {
                     running.ending = Ending::NoAnswer;
                     running.done_at = now + 60_000;
                     if self.dice.one_in(2) {
-                        let _ = self.real.effect(&running.action, &mut self.dice);
+                        let _ = self.effect(&running.action);
                     }
                     Ok(())
                 } else if effective {
-                    self.real.effect(&running.action, &mut self.dice)
+                    self.effect(&running.action)
                 } else {
                     Ok(())
                 };
@@ -227,6 +230,16 @@ impl Sim {
             }
         }
         ended
+    }
+
+    pub fn effect(&mut self, action: &Action) -> Result<(), Trouble> {
+        match action {
+            Action::Record { release } => {
+                self.put_on_record(release);
+                Ok(())
+            }
+            _ => self.real.effect(action, &mut self.dice),
+        }
     }
 
     pub fn finished(&mut self, action: &Action, result: Result<(), Trouble>) {
@@ -268,6 +281,7 @@ impl Sim {
         self.mind.facts.note(&desired, &seen, now);
         self.mind.facts.busy = self.mind.running.keys().cloned().collect();
         self.mind.facts.intents = self.intents.clone();
+        self.mind.facts.releases = self.releases.clone();
         if let Some(defect) = self.defect {
             defect.facts(&mut self.mind.facts);
         }

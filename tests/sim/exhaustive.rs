@@ -24,7 +24,7 @@ impl Sim {
         self.say(action);
         self.watch.before(&mut self.real, &self.desired, action);
         for _ in 0..times {
-            let _ = self.real.effect(action, &mut self.dice);
+            let _ = self.effect(action);
         }
     }
 
@@ -34,6 +34,7 @@ impl Sim {
         let now = self.real.clock();
         self.mind.facts.note(&self.desired, &seen, now);
         self.mind.facts.intents = self.intents.clone();
+        self.mind.facts.releases = self.releases.clone();
         let plan = plan(&self.desired, &seen, &self.mind.facts, now);
         self.watch.recorded(&plan);
         self.mind.facts.failures.retain(|key, _| plan.wanted.contains(key));

@@ -18,6 +18,7 @@ mod mind;
 mod mishaps;
 mod play;
 mod real;
+mod registry;
 mod scene;
 mod script;
 mod seeds;

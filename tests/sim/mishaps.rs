@@ -21,7 +21,8 @@ fn an_instance(sim: &mut Sim) -> Option<(String, String)> {
 /// One fault, or one change of mind.
 pub fn inject(sim: &mut Sim, scene: Scene) {
     let now = sim.real.now;
-    match sim.dice.below(24) {
+    match sim.dice.below(26) {
+        24 | 25 => sim.registry_fault(),
         0 | 1 => sim.crash(),
         2..=4 => {
             sim.haze.cloud_lag = sim.dice.between(0, 30_000);

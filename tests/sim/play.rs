@@ -93,7 +93,9 @@ pub fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
             }
             let declared = sim.desired.apps.iter().flat_map(|app| &app.containers);
             let mut slots = declared.filter(|c| (0..c.replicas).any(|index| c.replica(index) == *name));
-            if name != "theirs" && slots.next().is_none_or(|declared| declared.image != container.image) {
+            if name != "theirs"
+                && slots.next().is_none_or(|declared| !sim.is_as_declared(&declared.image, &container.image))
+            {
                 return Err(format!("{hostname}/{name} is {}", container.image));
             }
         }
@@ -243,6 +245,7 @@ fn peace(sim: &mut Sim, scene: Scene) {
     sim.real.fates.clear();
     sim.real.stuck.clear();
     sim.real.hung.clear();
+    sim.real.registry.down = 0;
     sim.say("(peace)");
     if scene.on_ec2() {
         mishaps::peace(sim);

@@ -8,7 +8,7 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction, Node},
     plan::{fleet, imagine::World},
-    spec::Desired,
+    spec::{Desired, image},
     world::{
         Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, OpsWorks, Owned, Provided, Seen, State,
         Target, Trouble,
@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use crate::{
     cloud::{Cloud, is_alive},
     dice::Dice,
+    registry::Registry,
     trial,
     watch::PAST,
 };
@@ -70,6 +71,7 @@ pub struct Real {
     sick_since: BTreeMap<String, Ms>,
     pub instance_at: BTreeMap<String, Ms>,
     pub cloud: Cloud,
+    pub registry: Registry,
     pub flights: Vec<Flight>,
     /// Engines that do not answer until then.
     pub hung: BTreeMap<String, Ms>,
@@ -128,6 +130,7 @@ impl Real {
             sick_since: BTreeMap::new(),
             instance_at: BTreeMap::new(),
             cloud: Cloud::default(),
+            registry: Registry::default(),
             flights: Vec::new(),
             hung: BTreeMap::new(),
             excused: BTreeMap::new(),
@@ -264,7 +267,9 @@ impl Real {
             ec2.volumes = then.volumes.clone();
         }
         let balancers = then(balancer_lag).map_or(&self.world.seen.balancers, |(_, _, balancers)| balancers).clone();
-        let mut seen = Observed { provided, stale: None, balancers, owned: Owned::default(), engines: BTreeMap::new() };
+        let owned = Owned::default();
+        let (engines, registry) = (BTreeMap::new(), BTreeMap::new());
+        let mut seen = Observed { provided, stale: None, balancers, owned, engines, registry };
         for node in fleet::nodes(desired, &seen) {
             let engine = match self.engine(&node.hostname) {
                 Some(engine) if self.is_at(&node) && self.answers(&node.hostname) => Seen::Known(engine.clone()),
@@ -272,6 +277,8 @@ impl Real {
             };
             seen.engines.insert(node.hostname, engine);
         }
+        let asked = seen.engines.values().any(|engine| engine.known().is_some());
+        seen.registry = self.registry(desired, asked);
         seen
     }
 
@@ -347,7 +354,11 @@ impl Real {
                 }
                 if change != Change::Healthy {
                     fell = Some(hostname.clone());
-                } else if self.fates.iter().any(|(image, fate)| container.image == *image && *fate == Fate::Dies) {
+                } else if self
+                    .fates
+                    .iter()
+                    .any(|(image, fate)| image::tagged(&container.image) == image && *fate == Fate::Dies)
+                {
                     self.changes.insert(id.clone(), (self.now + dice.between(500, 30_000), Change::Exit));
                 }
             }
@@ -361,7 +372,7 @@ impl Real {
         let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
             return;
         };
-        let fate = self.fates.get(&container.image).copied();
+        let fate = self.fates.get(image::tagged(&container.image)).copied();
         let at = match fate {
             Some(Fate::Slow) => self.now + dice.between(20_000, 90_000),
             _ => self.now + dice.between(300, 6_000),

@@ -8,10 +8,10 @@ use std::{
 };
 
 use evenkeel::{
-    action::{Action, EngineAction, Lane},
-    plan::{Facts, Failure, Intent, Plan, imagine::World, plan},
+    action::{Action, EngineAction, Lane, Release},
+    plan::{Facts, Failure, Intent, Plan, Released, imagine::World, plan},
     spec::{
-        Desired, File,
+        Desired, File, image,
         stack::{LoadBalancer, Provider},
         validate,
     },
@@ -47,6 +47,8 @@ pub struct Trial {
     pub log: Vec<String>,
     /// On record: a crash does not lose them.
     pub intents: BTreeMap<String, Intent>,
+    /// Likewise.
+    pub releases: BTreeMap<(String, String), Released>,
     /// Actions that are refused, by the beginning of their key, and why.
     pub refused: BTreeMap<String, String>,
     /// Instances that reads miss.
@@ -111,6 +113,24 @@ fn balancers(desired: &Desired) -> BTreeMap<String, Seen<Balancer>> {
     .collect()
 }
 
+/// What a tag stands for while nothing is said of it.
+pub fn first_digest(image: &str) -> String {
+    let hash = image
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("sha256:{hash:016x}{hash:048x}")
+}
+
+fn is_first(release: &Release) -> bool {
+    release.digest == first_digest(&release.image)
+}
+
+/// The registry has every image that is declared.
+pub fn registry(desired: &Desired) -> BTreeMap<String, Seen<String>> {
+    let images = desired.apps.iter().flat_map(|app| &app.containers).map(|container| &container.image);
+    images.map(|image| (image.clone(), Seen::Known(first_digest(image)))).collect()
+}
+
 impl Trial {
     /// Nothing exists but the load balancers that are declared to exist.
     pub fn new(manifest: &str) -> Trial {
@@ -124,6 +144,7 @@ impl Trial {
             balancers,
             owned: Owned { declared, ..Owned::default() },
             engines: BTreeMap::new(),
+            registry: registry(&desired),
         };
         Trial {
             manifest: manifest.to_owned(),
@@ -134,6 +155,7 @@ impl Trial {
             unknown: BTreeSet::new(),
             log: Vec::new(),
             intents: BTreeMap::new(),
+            releases: BTreeMap::new(),
             refused: BTreeMap::new(),
             missed: BTreeSet::new(),
             joined: Vec::new(),
@@ -153,6 +175,9 @@ impl Trial {
         self.manifest = text.to_owned();
         self.desired = decode(&format!("r{}", self.revision), text);
         self.facts.failures.clear();
+        for (image, digest) in registry(&self.desired) {
+            self.world.seen.registry.entry(image).or_insert(digest);
+        }
         self.join();
         self.look_at_balancers();
     }
@@ -234,10 +259,26 @@ impl Trial {
         seen
     }
 
+    /// What a tag stood for at first is on record at once.
     pub fn plan(&mut self) -> Plan {
+        loop {
+            let plan = self.plan_now();
+            let first = |action: &&Action| matches!(action, Action::Record { release } if is_first(release));
+            let records: Vec<Action> = plan.actions.iter().filter(first).cloned().collect();
+            if records.is_empty() {
+                return plan;
+            }
+            for record in &records {
+                self.carry_out(record);
+            }
+        }
+    }
+
+    fn plan_now(&mut self) -> Plan {
         let seen = self.look();
         self.facts.note(&self.desired, &seen, self.world.now);
         self.facts.intents.extend(self.intents.clone());
+        self.facts.releases = self.releases.clone();
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
         plan
@@ -251,12 +292,25 @@ impl Trial {
             self.fail(action, trouble);
             return false;
         }
-        self.log.push(key.clone());
         self.facts.failures.remove(&key);
+        if let Action::Record { release } = action {
+            self.put_on_record(release);
+            return true;
+        }
+        self.log.push(key.clone());
         self.record(action);
         self.world.carry_out(action);
         self.afflict();
         true
+    }
+
+    /// Told only where the registry was said to be otherwise than at first.
+    fn put_on_record(&mut self, release: &Release) {
+        if !is_first(release) {
+            self.log.push(Action::Record { release: release.clone() }.key());
+        }
+        let key = (release.app.clone(), release.container.clone());
+        self.releases.insert(key, Released { release: release.clone(), since: self.world.now });
     }
 
     fn record(&mut self, action: &Action) {
@@ -416,7 +470,7 @@ impl Trial {
         let mut lines = Vec::new();
         for (hostname, engine) in &self.world.seen.engines {
             for (name, c) in engine.known().map(|engine| &engine.containers).into_iter().flatten() {
-                let image = c.image_id.trim_start_matches("(image id of ").trim_end_matches(')');
+                let image = image::shown(c.image_id.trim_start_matches("(image id of ").trim_end_matches(')'));
                 let health = c.health.map_or(String::new(), |health| format!(" {health:?}"));
                 lines.push(format!("{hostname}/{name} {image} {:?}{health}", c.state));
             }

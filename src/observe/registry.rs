@@ -1,0 +1,243 @@
+//! What the tags stand for in their registries, asked rarely and never waited for long.
+//!
+//! One engine asks for all: the answer is the same for every instance. Another one asks when that one is silent, or
+//! got no answer. A pass is not held up by a registry that hangs: it is asked beside the passes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    action::Node,
+    ports::Engines,
+    spec::image,
+    world::{Class, Seen, Trouble},
+};
+
+/// How old an answer may be.
+const EVERY: Duration = Duration::from_secs(60);
+/// The same for Docker Hub, which counts such a question as a pull. Source: "Docker Hub usage and limits".
+const EVERY_ON_DOCKER_HUB: Duration = Duration::from_secs(15 * 60);
+/// How many engines ask for one answer.
+const ENGINES: usize = 3;
+
+/// See the module.
+pub(super) struct Registry {
+    engines: Arc<dyn Engines>,
+    answers: Arc<Mutex<BTreeMap<String, Answer>>>,
+    /// Counts the answers.
+    news: Arc<watch::Sender<u64>>,
+}
+
+/// What is known of one reference.
+struct Answer {
+    seen: Option<Seen<String>>,
+    asking: bool,
+    /// When it is asked for again.
+    due: Instant,
+    /// Which engine asks next.
+    turn: usize,
+}
+
+impl Registry {
+    pub(super) fn new(engines: Arc<dyn Engines>) -> Registry {
+        Registry { engines, answers: Arc::default(), news: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// Asks for what is due: references, each with the engines that can be asked. Waits, but not for longer than
+    /// `patience`, for those that were never answered. Tells all the answers.
+    pub(super) async fn look(
+        &self,
+        wanted: &BTreeMap<String, Vec<Node>>,
+        patience: Duration,
+    ) -> BTreeMap<String, Seen<String>> {
+        let mut news = self.news.subscribe();
+        self.ask(wanted);
+        let all_told = async { while self.is_first_asked() && news.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(patience, all_told).await;
+        let answers = lock(&self.answers);
+        answers.iter().filter_map(|(image, answer)| Some((image.clone(), answer.seen.clone()?))).collect()
+    }
+
+    fn is_first_asked(&self) -> bool {
+        lock(&self.answers).values().any(|answer| answer.asking && answer.seen.is_none())
+    }
+
+    fn ask(&self, wanted: &BTreeMap<String, Vec<Node>>) {
+        let now = Instant::now();
+        let mut answers = lock(&self.answers);
+        answers.retain(|image, _| wanted.contains_key(image));
+        for (image, nodes) in wanted.iter().filter(|(_, nodes)| !nodes.is_empty()) {
+            let new = || Answer { seen: None, asking: false, due: now, turn: 0 };
+            let answer = answers.entry(image.clone()).or_insert_with(new);
+            if answer.asking || answer.due > now {
+                continue;
+            }
+            answer.asking = true;
+            let (engines, answers, news) = (self.engines.clone(), self.answers.clone(), self.news.clone());
+            let (image, nodes, turn) = (image.clone(), nodes.clone(), answer.turn);
+            tokio::spawn(async move {
+                let seen = first_answer(&*engines, &image, &nodes, turn).await;
+                if let Some(answer) = lock(&answers).get_mut(&image) {
+                    answer.asking = false;
+                    answer.due = Instant::now() + until_next(&image, &seen);
+                    answer.turn = if seen.known().is_some() { turn } else { turn + 1 };
+                    answer.seen = Some(seen);
+                }
+                news.send_modify(|count| *count += 1);
+            });
+        }
+    }
+}
+
+/// What the registry says to the first engine that answers.
+async fn first_answer(engines: &dyn Engines, image: &str, nodes: &[Node], turn: usize) -> Seen<String> {
+    let mut silent = Trouble { class: Class::Transient, message: format!("no engine to ask for {image}") };
+    for at in 0..nodes.len().min(ENGINES) {
+        match engines.digest(&nodes[(turn + at) % nodes.len()], image).await {
+            Ok(seen) => return seen,
+            // That an engine refuses says nothing about the registry.
+            Err(trouble) => silent = Trouble { class: Class::Transient, ..trouble },
+        }
+    }
+    Seen::Unknown(silent)
+}
+
+fn until_next(image: &str, seen: &Seen<String>) -> Duration {
+    let every = if image::registry(image) == image::DOCKER_HUB { EVERY_ON_DOCKER_HUB } else { EVERY };
+    match seen {
+        Seen::Known(_) => every,
+        Seen::Unknown(trouble) => match trouble.class {
+            Class::Throttled => every * 5,
+            Class::Terminal => every / 2,
+            _ => Duration::from_secs(10),
+        },
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use async_trait::async_trait;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        action::{Access, EngineAction},
+        ports::Progress,
+        world::Engine,
+    };
+
+    /// Engines that say one thing of every image, by hostname; the one without is silent, `slow` takes its time.
+    #[derive(Default)]
+    struct Fake {
+        says: BTreeMap<&'static str, Seen<String>>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl Engines for Fake {
+        async fn look(&self, _: &Node, _: &BTreeSet<String>) -> Seen<Engine> {
+            unreachable!("no engine is looked at")
+        }
+
+        async fn digest(&self, node: &Node, image: &str) -> Result<Seen<String>, Trouble> {
+            lock(&self.asked).push(format!("{} {image}", node.hostname));
+            if node.hostname == "slow" {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            self.says.get(node.hostname.as_str()).cloned().ok_or_else(|| trouble(Class::Terminal))
+        }
+
+        async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+            unreachable!("nothing is done")
+        }
+
+        async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
+    }
+
+    fn trouble(class: Class) -> Trouble {
+        Trouble { class, message: "no".into() }
+    }
+
+    fn known(digest: &str) -> Seen<String> {
+        Seen::Known(digest.to_owned())
+    }
+
+    fn wanted(image: &str, hosts: &[&str]) -> BTreeMap<String, Vec<Node>> {
+        let node = |host: &&str| Node {
+            hostname: (*host).to_owned(),
+            endpoint: "10.0.0.1:2376".into(),
+            access: Access::Tls { name: None },
+        };
+        BTreeMap::from([(image.to_owned(), hosts.iter().map(node).collect())])
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn one_engine_asks_and_not_again_before_the_answer_is_old() {
+        let fake =
+            Arc::new(Fake { says: BTreeMap::from([("one", known("a")), ("two", known("b"))]), ..Fake::default() });
+        let registry = Registry::new(fake.clone());
+        let wanted = wanted("r.example.com/app:1", &["one", "two"]);
+        for _ in 0..59 {
+            assert_eq!(registry.look(&wanted, SECOND).await["r.example.com/app:1"], known("a"));
+            tokio::time::advance(SECOND).await;
+        }
+        assert_eq!(lock(&fake.asked).len(), 1);
+        tokio::time::advance(SECOND * 2).await;
+        registry.look(&wanted, SECOND).await;
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(*lock(&fake.asked), ["one r.example.com/app:1", "one r.example.com/app:1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_engine_asks_when_one_is_silent_and_the_refusal_of_an_engine_is_none_of_the_registry() {
+        let fake = Arc::new(Fake { says: BTreeMap::from([("two", known("b"))]), ..Fake::default() });
+        let registry = Registry::new(fake.clone());
+        assert_eq!(registry.look(&wanted("app:1", &["one", "two"]), SECOND).await["app:1"], known("b"));
+        let registry = Registry::new(fake.clone());
+        let said = registry.look(&wanted("app:1", &["one"]), SECOND).await;
+        assert_eq!(said["app:1"], Seen::Unknown(trouble(Class::Transient)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_hangs_holds_up_no_pass_for_longer_than_it_may_and_is_heard_later() {
+        let fake = Arc::new(Fake { says: BTreeMap::from([("slow", known("a"))]), ..Fake::default() });
+        let registry = Registry::new(fake.clone());
+        let wanted = wanted("app:1", &["slow"]);
+        let began = Instant::now();
+        assert_eq!(registry.look(&wanted, SECOND).await, BTreeMap::new());
+        assert_eq!(began.elapsed(), SECOND);
+        assert_eq!(registry.look(&wanted, SECOND * 20).await["app:1"], known("a"));
+        assert_eq!(began.elapsed(), SECOND * 5);
+        assert_eq!(lock(&fake.asked).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_asks_for_fewer_requests_gets_fewer() {
+        assert_eq!(until_next("r.example.com/a:1", &known("a")), EVERY);
+        assert_eq!(until_next("redis:7", &known("a")), EVERY_ON_DOCKER_HUB);
+        assert!(until_next("r.example.com/a:1", &Seen::Unknown(trouble(Class::Throttled))) > EVERY);
+        assert!(until_next("r.example.com/a:1", &Seen::Unknown(trouble(Class::Transient))) < EVERY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_asked_while_there_is_no_engine_and_what_is_not_wanted_any_more_is_forgotten() {
+        let fake = Arc::new(Fake { says: BTreeMap::from([("one", known("a"))]), ..Fake::default() });
+        let registry = Registry::new(fake.clone());
+        assert!(registry.look(&wanted("app:1", &[]), SECOND).await.is_empty());
+        assert!(registry.look(&wanted("app:1", &["one"]), SECOND).await.contains_key("app:1"));
+        assert!(registry.look(&wanted("app:2", &[]), SECOND).await.is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! Which image a container's tag stands for.
+//!
+//! A tag is resolved once per release: what the registry says is put on record, and every instance runs that digest,
+//! whatever the tag stands for later. A tag that moves is a new release of an `auto` container, and told of a
+//! `manual` one. While a registry gives no answer, what is on record counts, and what runs goes on.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Facts, Plan, container::is_ours, render::label, slot::Slot};
+use crate::{
+    action::{Action, Release},
+    spec::{Desired, container::Deploy, image},
+    status::Kind,
+    world::{Class, ContainerSeen, Engine, Observed, Seen},
+};
+
+/// What is known when an image is chosen.
+pub(super) struct Known<'a> {
+    pub(super) desired: &'a Desired,
+    /// The engines of the layer that could be looked at, by hostname.
+    pub(super) engines: &'a [(&'a str, &'a Engine)],
+    pub(super) seen: &'a Observed,
+    pub(super) facts: &'a Facts,
+    pub(super) now: Timestamp,
+}
+
+/// An image, and what it waits for if it is not known for certain.
+#[derive(Clone)]
+struct Choice {
+    image: String,
+    waits: Option<String>,
+}
+
+/// Chooses the image of every slot. What is not on record yet is to be recorded first.
+pub(super) fn resolve(plan: &mut Plan, known: &Known<'_>, slots: &mut [Slot<'_>]) {
+    let mut chosen: BTreeMap<(&str, &str), Choice> = BTreeMap::new();
+    for at in 0..slots.len() {
+        let key = (slots[at].app.name.as_str(), slots[at].container.name.as_str());
+        let choice = match chosen.get(&key) {
+            Some(choice) => choice.clone(),
+            None => known.choose(plan, &slots[at], slots),
+        };
+        slots[at].image = choice.image.clone();
+        slots[at].unresolved = choice.waits.clone();
+        chosen.insert(key, choice);
+    }
+}
+
+impl Known<'_> {
+    fn choose(&self, plan: &mut Plan, slot: &Slot<'_>, slots: &[Slot<'_>]) -> Choice {
+        let declared = &slot.container.image;
+        if image::digest(declared).is_some() {
+            return Choice { image: declared.clone(), waits: None };
+        }
+        let key = (slot.app.name.clone(), slot.container.name.clone());
+        let recorded = self.facts.releases.get(&key).map(|released| &released.release);
+        let recorded = recorded.filter(|release| release.image == *declared).map(|release| release.digest.clone());
+        let told = self.seen.registry.get(declared);
+        let newest = told.and_then(Seen::known);
+        let by_hand = slot.container.deploy == Deploy::Manual;
+
+        if let Some(digest) = recorded {
+            match newest {
+                Some(newest) if *newest != digest && by_hand => self.tell_newer(plan, slot, &digest, newest),
+                Some(newest) if *newest != digest => self.record(plan, slot, newest),
+                _ => {}
+            }
+            return Choice { image: image::pinned(declared, &digest), waits: None };
+        }
+        if self.engines.is_empty() {
+            // Nobody can be asked, and nothing be run.
+            return Choice { image: declared.clone(), waits: None };
+        }
+        let to_be_recorded = |digest: &str| Choice {
+            image: image::pinned(declared, digest),
+            waits: Some(format!("the release of {declared} to be recorded")),
+        };
+        // What is on the engines tells as much as a record that was lost.
+        let running = self.running(slot, slots);
+        match (newest, running, told) {
+            (Some(_), Some(digest), _) if by_hand => {
+                self.record(plan, slot, &digest);
+                to_be_recorded(&digest)
+            }
+            (Some(newest), _, _) => {
+                self.record(plan, slot, newest);
+                to_be_recorded(newest)
+            }
+            (None, Some(digest), Some(_)) => {
+                self.record(plan, slot, &digest);
+                to_be_recorded(&digest)
+            }
+            (None, running, None) => Choice {
+                image: running.map_or_else(|| declared.clone(), |digest| image::pinned(declared, &digest)),
+                waits: Some(format!("{} to tell which image {declared} is", image::registry(declared))),
+            },
+            (None, None, Some(_)) => self.without_an_answer(plan, slot),
+        }
+    }
+
+    /// The registry does not tell: an image that was brought to every engine by other means is run as it is.
+    fn without_an_answer(&self, plan: &mut Plan, slot: &Slot<'_>) -> Choice {
+        let declared = &slot.container.image;
+        let as_it_is = |waits| Choice { image: declared.clone(), waits };
+        if self.engines.iter().all(|(_, engine)| engine.images.contains_key(declared)) {
+            return as_it_is(None);
+        }
+        let Some(Seen::Unknown(trouble)) = self.seen.registry.get(declared) else { return as_it_is(None) };
+        let registry = image::registry(declared);
+        if trouble.class == Class::Terminal {
+            let subject = format!("{}/{}", slot.app.name, slot.container.name);
+            plan.condition(Kind::ImageUnavailable, subject, &trouble.message);
+            return as_it_is(Some(format!("{registry} to have an image {declared}")));
+        }
+        as_it_is(Some(format!("{registry} to tell which image {declared} is: {}", trouble.message)))
+    }
+
+    fn record(&self, plan: &mut Plan, slot: &Slot<'_>, digest: &str) {
+        let release = Release {
+            app: slot.app.name.clone(),
+            container: slot.container.name.clone(),
+            image: slot.container.image.clone(),
+            digest: digest.to_owned(),
+            revision: self.desired.revision.clone(),
+        };
+        let subject = release.subject();
+        plan.attempt(&subject, Action::Record { release }, self.facts, self.now);
+    }
+
+    fn tell_newer(&self, plan: &mut Plan, slot: &Slot<'_>, digest: &str, newest: &str) {
+        let message = format!(
+            "{} is {} in its registry now, and {} here; what runs is left alone, because it is deployed by hand",
+            slot.container.image,
+            image::short(newest),
+            image::short(digest)
+        );
+        plan.condition(Kind::NewerRelease, format!("{}/{}", slot.app.name, slot.container.name), message);
+    }
+
+    /// The digest that containers made from this tag run: the one that was started last, in its place before one that
+    /// is kept aside.
+    fn running(&self, slot: &Slot<'_>, slots: &[Slot<'_>]) -> Option<String> {
+        let same = |other: &&Slot<'_>| other.app.name == slot.app.name && other.container.name == slot.container.name;
+        let newest = |name: &dyn Fn(&Slot<'_>) -> String| {
+            let replicas = slots.iter().filter(same).map(name);
+            let named = replicas
+                .flat_map(|name| self.engines.iter().filter_map(move |(_, engine)| engine.containers.get(&name)));
+            let from_tag = named.filter(|container| self.is_of(container, slot));
+            let last = from_tag.max_by_key(|container| container.started_at)?;
+            image::digest(&last.image).map(str::to_owned)
+        };
+        newest(&|slot| slot.name.clone()).or_else(|| newest(&|slot| slot.old_name()))
+    }
+
+    fn is_of(&self, container: &ContainerSeen, slot: &Slot<'_>) -> bool {
+        is_ours(container, &self.desired.stack.name)
+            && container.labels.get(label::CONTAINER) == Some(&slot.container.name)
+            && image::tagged(&container.image) == slot.container.image
+            && image::digest(&container.image).is_some()
+    }
+}

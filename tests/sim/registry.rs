@@ -1,0 +1,91 @@
+//! The registry: it has every tag that is declared; tags move, and it does not always answer.
+
+use std::collections::BTreeMap;
+
+use evenkeel::{
+    action::Release,
+    plan::Released,
+    spec::{Desired, image},
+    world::{Class, Seen},
+};
+
+use crate::{
+    driver::Sim,
+    real::{Ms, Real, refuse},
+    trial::first_digest,
+};
+
+/// See the module.
+#[derive(Clone, Default)]
+pub struct Registry {
+    /// How often a tag was moved.
+    moved: BTreeMap<String, u64>,
+    /// It does not answer until then.
+    pub down: Ms,
+}
+
+impl Registry {
+    /// What a tag stands for.
+    pub fn digest(&self, image: &str) -> String {
+        match self.moved.get(image) {
+            Some(times) => first_digest(&format!("{image} {times}")),
+            None => first_digest(image),
+        }
+    }
+
+    pub fn move_tag(&mut self, image: &str) {
+        *self.moved.entry(image.to_owned()).or_default() += 1;
+    }
+}
+
+impl Real {
+    /// What it says of every tag that is declared: nothing before an engine can ask it.
+    pub fn registry(&self, desired: &Desired, asked: bool) -> BTreeMap<String, Seen<String>> {
+        if !asked {
+            return BTreeMap::new();
+        }
+        let images = desired.apps.iter().flat_map(|app| &app.containers).map(|container| &container.image);
+        let says = |image: &String| match self.registry.down > self.now {
+            true => Seen::Unknown(refuse(Class::Transient, "the registry does not answer")),
+            false => Seen::Known(self.registry.digest(image)),
+        };
+        images.map(|image| (image.clone(), says(image))).collect()
+    }
+}
+
+impl Sim {
+    /// A release is on record: a crash does not lose it.
+    pub fn put_on_record(&mut self, release: &Release) {
+        let key = (release.app.clone(), release.container.clone());
+        self.releases.insert(key, Released { release: release.clone(), since: self.real.clock() });
+    }
+
+    /// Something befalls the registry, or what is on record.
+    pub fn registry_fault(&mut self) {
+        match self.dice.below(4) {
+            0 => {
+                self.releases.clear();
+                self.say("(the store is lost: no release is on record)");
+            }
+            1 => {
+                self.real.registry.down = self.real.now + self.dice.between(1_000, 120_000);
+                self.say("(the registry does not answer)");
+            }
+            _ => {
+                let images: Vec<String> =
+                    self.desired.apps.iter().flat_map(|app| &app.containers).map(|c| c.image.clone()).collect();
+                if images.is_empty() {
+                    return;
+                }
+                let image = images[usize::try_from(self.dice.below(images.len() as u64)).unwrap_or(0)].clone();
+                self.real.registry.move_tag(&image);
+                self.say(format!("(the tag {image} moves)"));
+            }
+        }
+    }
+
+    /// The image is what is declared, and what that tag stands for.
+    pub fn is_as_declared(&self, declared: &str, image: &str) -> bool {
+        image::tagged(image) == declared && image::digest(image) == Some(self.real.registry.digest(declared).as_str())
+    }
+}
