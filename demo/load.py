@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 LONGEST = 300  # seconds; should nobody end it
 # Clients that keep their connection, and clients that open a new one for each request.
 KINDS = {"load-kept": (12, 12, []), "load-new": (4, 16, ["-H", "Connection: close"])}
+FAILURES = ("status", "connect", "read", "write", "timeout")
 
 
 class Load:
@@ -32,22 +33,29 @@ class Load:
         return next((kind for kind, process in self.processes.items() if process.poll() is not None), None)
 
     def stop(self) -> dict:
-        """What both kinds of clients counted, together."""
+        """What both kinds of clients counted, together; of the latencies the worse."""
+        total = {}
+        for counted in self.stop_each().values():
+            for name, value in counted.items():
+                joined = max if name in ("slowest", "p50", "p99") else lambda a, b: a + b
+                total[name] = joined(total.get(name, 0), value)
+        return total
+
+    def stop_each(self) -> dict[str, dict]:
+        """What each kind of clients counted."""
         for process in self.processes.values():
             process.send_signal(signal.SIGINT)  # wrk then prints its result
-        total = {}
-        for kind, process in self.processes.items():
-            process.wait(15)
-            (self.directory / f"{kind}.pid").unlink(missing_ok=True)
-            text = self._log(kind).read_text()
-            results = [line for line in text.splitlines() if line.startswith("RESULT ")]
-            if not results:
-                raise RuntimeError(f"wrk printed no result:\n{text}")
-            for name, value in json.loads(results[-1].removeprefix("RESULT ")).items():
-                joined = max if name in ("slowest", "p99") else lambda a, b: a + b
-                total[name] = joined(total.get(name, 0), value)
-        total["failed"] = sum(total[name] for name in ("status", "connect", "read", "write", "timeout"))
-        return total
+        return {kind: self._result(kind, process) for kind, process in self.processes.items()}
+
+    def _result(self, kind: str, process) -> dict:
+        process.wait(15)
+        (self.directory / f"{kind}.pid").unlink(missing_ok=True)
+        text = self._log(kind).read_text()
+        results = [line for line in text.splitlines() if line.startswith("RESULT ")]
+        if not results:
+            raise RuntimeError(f"wrk printed no result:\n{text}")
+        counted = json.loads(results[-1].removeprefix("RESULT "))
+        return counted | {"failed": sum(counted[name] for name in FAILURES)}
 
 
 def stop_leftovers(directory: Path) -> None:

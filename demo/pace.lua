@@ -12,8 +12,8 @@ end
 function done(summary, latency)
     local errors = summary.errors
     io.write(string.format(
-        '\nRESULT {"sent":%d,"status":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d,"slowest":%.3f,"p99":%.3f}\n',
+        '\nRESULT {"sent":%d,"status":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d,"slowest":%.3f,"p50":%.3f,"p99":%.3f}\n',
         summary.requests, errors.status, errors.connect, errors.read, errors.write, errors.timeout,
-        latency.max / 1e3, latency:percentile(99) / 1e3 -- milliseconds
+        latency.max / 1e3, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3 -- milliseconds
     ))
 end

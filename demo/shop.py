@@ -123,8 +123,8 @@ class Demo:
         screen.table(good)
         for counted in (sent, *([refreshed[1]] if refreshed else [])):
             if counted["failed"]:
-                kinds = ("status", "connect", "read", "write", "timeout")
-                screen.line("  failed: " + ", ".join(f"{counted[kind]} {kind}" for kind in kinds if counted[kind]), "red")
+                why = ", ".join(f"{counted[kind]} {kind}" for kind in load.FAILURES if counted[kind])
+                screen.line(f"  failed: {why}", "red")
         for mutation in mutations:
             screen.line(f"  mutated after convergence: {mutation}", "red")
         passed = all(ok is not False for _, _, ok in good)

@@ -13,7 +13,7 @@ mod registry;
 use registry::Registry;
 
 use crate::{
-    action::{Lane, Node},
+    action::{Action, Node},
     plan::{Facts, fleet},
     ports::{Balancers, Cloud, Engines, Records},
     spec::{App, Container, Desired, image, stack::Provider},
@@ -127,24 +127,28 @@ impl Picture {
         Picture { patience: ONLY_ANSWER, ..self }
     }
 
-    /// What the lane can change must be looked at again.
-    pub fn touch(&mut self, lane: &Lane) {
-        match lane {
-            Lane::Cloud => {
-                self.cloud = None;
-                self.balancers = None;
+    /// What the action changed must be looked at again. What is done on an engine changes nobody's place in a balancer;
+    /// that its health does so shows in the balancer's own time, and is looked for then. One that went wrong may have
+    /// done so because a balancer says something else by now.
+    pub fn touch(&mut self, action: &Action, went_well: bool) {
+        match action {
+            Action::Engine { node, .. } => {
+                self.touch_engine(&node.hostname);
+                if !went_well {
+                    self.balancers = None;
+                }
             }
-            Lane::Balancer(_) => {
+            Action::Register { .. } | Action::Deregister { .. } => self.balancers = None,
+            // What is on record is read anew on every pass.
+            Action::Record { .. } => {}
+            Action::Owned { .. } => {
                 self.owned = None;
                 self.balancers = None;
             }
-            Lane::Node(hostname) => {
+            _ => {
+                self.cloud = None;
                 self.balancers = None;
-                self.touch_engine(hostname);
             }
-            Lane::Pull(hostname) => self.touch_engine(hostname),
-            // What is on record is read anew on every pass.
-            Lane::Record(_) => {}
         }
     }
 
@@ -194,38 +198,42 @@ impl Picture {
                 _ => (Instant::now(), self.ports.balancers.owned(stack).await),
             }
         };
-        let (cloud, (balancers_at, balancers), (owned_at, owned)) = tokio::join!(cloud, balancers, owned);
-        self.owned = Some((owned_at, owned.clone()));
-        self.cloud = Some(cloud.clone());
-        self.balancers = Some((balancers_at, balancers.clone()));
-
-        let (provided, stale) = self.as_last_answered(cloud.seen);
-        let mut seen =
-            Observed { provided, stale, balancers, owned, engines: BTreeMap::new(), registry: BTreeMap::new() };
-        let nodes = fleet::nodes(desired, &seen);
-        self.engines.retain(|node, _| nodes.contains(node));
-        let looks = nodes.iter().map(|node| {
-            let images = images_for(desired, facts, node);
-            let known = self.engines.get(node).filter(|look| look.is_fresh(&images, ages.engines)).cloned();
-            let engines = &self.ports.engines;
-            async move {
-                let found = match known {
-                    Some(found) => found,
-                    None => {
-                        let at = Instant::now();
-                        let seen = engines.look(node, &images).await;
-                        EngineLook { at, took: at.elapsed(), images, seen }
-                    }
-                };
-                (node.clone(), found)
-            }
-        });
-        for (node, found) in futures_util::future::join_all(looks).await {
-            seen.engines.insert(node.hostname.clone(), found.seen.clone());
-            self.engines.insert(node, found);
+        // Engines are looked at beside the balancers: after each step of a swap, one round of both is what it waits for.
+        let fleet = async {
+            let cloud = cloud.await;
+            let (provided, stale) = self.as_last_answered(&cloud.seen);
+            let (balancers, owned) = (BTreeMap::new(), Owned::default());
+            let mut seen =
+                Observed { provided, stale, balancers, owned, engines: BTreeMap::new(), registry: BTreeMap::new() };
+            let looks =
+                fleet::nodes(desired, &seen).into_iter().map(|node| self.engine(desired, facts, node, ages.engines));
+            let engines: BTreeMap<Node, EngineLook> = futures_util::future::join_all(looks).await.into_iter().collect();
+            seen.engines = engines.iter().map(|(node, look)| (node.hostname.clone(), look.seen.clone())).collect();
+            (cloud, seen, engines)
+        };
+        let ((cloud, mut seen, engines), (balancers_at, balancers), (owned_at, owned)) =
+            tokio::join!(fleet, balancers, owned);
+        seen.balancers = balancers.clone();
+        seen.owned = owned.clone();
+        if cloud.seen.unanswered().is_none() {
+            self.answered = Some(cloud.seen.clone());
         }
+        self.cloud = Some(cloud);
+        self.balancers = Some((balancers_at, balancers));
+        self.owned = Some((owned_at, owned));
+        self.engines = engines;
         seen.registry = self.registry.look(&self.tags(desired), self.patience).await;
         seen
+    }
+
+    async fn engine(&self, desired: &Desired, facts: &Facts, node: Node, age: Duration) -> (Node, EngineLook) {
+        let images = images_for(desired, facts, &node);
+        if let Some(known) = self.engines.get(&node).filter(|look| look.is_fresh(&images, age)) {
+            return (node, known.clone());
+        }
+        let at = Instant::now();
+        let seen = self.ports.engines.look(&node, &images).await;
+        (node, EngineLook { at, took: at.elapsed(), images, seen })
     }
 
     /// The tags that are declared, each with the engines that can be asked what it stands for.
@@ -247,16 +255,12 @@ impl Picture {
 
     /// While the provider gives no clear answer, its side is told as it was: engines are still looked after. A clear
     /// refusal is an answer, and is not covered up.
-    fn as_last_answered(&mut self, now: Provided) -> (Provided, Option<Trouble>) {
+    fn as_last_answered(&self, now: &Provided) -> (Provided, Option<Trouble>) {
         match (now.unanswered(), &self.answered) {
-            (None, _) => {
-                self.answered = Some(now.clone());
-                (now, None)
-            }
             (Some(trouble), Some(before)) if trouble.class != Class::Terminal => {
                 (before.clone(), Some(trouble.clone()))
             }
-            _ => (now, None),
+            _ => (now.clone(), None),
         }
     }
 
@@ -284,4 +288,144 @@ fn images_for(desired: &Desired, facts: &Facts, node: &Node) -> BTreeSet<String>
         }
     }
     images
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        action::{EngineAction, Release},
+        ports::Progress,
+        spec::{File, Stack, validate},
+        world::{Ec2, Instance, Rest},
+    };
+
+    const MANIFEST: &str = include_str!("../tests/scenarios/manifests/ec2.yaml");
+
+    /// One instance, and who was asked.
+    #[derive(Default)]
+    struct World(Mutex<Vec<&'static str>>);
+
+    impl World {
+        fn note(&self, who: &'static str) {
+            self.0.lock().unwrap().push(who);
+        }
+
+        fn asked(&self) -> Vec<&'static str> {
+            let mut asked = std::mem::take(&mut *self.0.lock().unwrap());
+            asked.sort_unstable();
+            asked
+        }
+    }
+
+    #[async_trait]
+    impl Cloud for World {
+        async fn look(&self, _: &Stack) -> Provided {
+            self.note("cloud");
+            let instance = Instance {
+                id: "i-1".into(),
+                ec2_id: Some("i-1".into()),
+                hostname: "docker1".into(),
+                layer_ids: vec!["docker".into()],
+                instance_type: "t3.small".into(),
+                status: "running".into(),
+                private_ip: Some("10.0.0.1".into()),
+                public_ip: None,
+                launched: None,
+            };
+            let rest = Ec2 {
+                volumes: Seen::Known(Vec::new()),
+                subnets: Seen::Known(BTreeMap::new()),
+                images: BTreeMap::new(),
+                spent_tokens: BTreeSet::new(),
+            };
+            Provided { instances: Seen::Known(vec![instance]), rest: Rest::Ec2(rest) }
+        }
+
+        async fn apply(&self, _: &Stack, _: &Action) -> Result<(), Trouble> {
+            unreachable!("nothing is done")
+        }
+    }
+
+    #[async_trait]
+    impl Balancers for World {
+        async fn look(&self, _: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
+            self.note("balancers");
+            let none = || Seen::Known(Balancer { draining: None, vpc_id: None, targets: BTreeMap::new() });
+            names.iter().map(|name| (name.clone(), none())).collect()
+        }
+
+        async fn apply(&self, _: &Stack, _: &Action) -> Result<(), Trouble> {
+            unreachable!("nothing is done")
+        }
+    }
+
+    #[async_trait]
+    impl Engines for World {
+        async fn look(&self, _: &Node, _: &BTreeSet<String>) -> Seen<Engine> {
+            self.note("engine");
+            Seen::Known(Engine::default())
+        }
+
+        async fn digest(&self, _: &Node, _: &str) -> Result<Seen<String>, Trouble> {
+            Ok(Seen::Known("sha256:0".into()))
+        }
+
+        async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+            unreachable!("nothing is done")
+        }
+
+        async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
+    }
+
+    impl Records for World {
+        fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+    }
+
+    /// Who is asked again once an action is over, however old everything may be.
+    async fn asked_after(went_well: bool, action: impl Fn(Node) -> Action) -> Vec<&'static str> {
+        let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
+        let desired = validate::load("r1", files).unwrap().into_values().next().unwrap();
+        let world = Arc::new(World::default());
+        let ports =
+            Ports { cloud: world.clone(), balancers: world.clone(), engines: world.clone(), records: world.clone() };
+        let (mut picture, day) = (Picture::new(ports), Duration::from_secs(86_400));
+        let ages = Ages { cloud: day, balancers: day, engines: day };
+        picture.look(&desired, &Facts::default(), ages).await;
+        assert_eq!(world.asked(), ["balancers", "cloud", "engine"]);
+        picture.look(&desired, &Facts::default(), ages).await;
+        assert_eq!(world.asked(), [""; 0]);
+        let node = picture.nodes().next().unwrap().clone();
+        picture.touch(&action(node), went_well);
+        picture.look(&desired, &Facts::default(), ages).await;
+        world.asked()
+    }
+
+    fn start(node: Node) -> Action {
+        Action::Engine { node, what: EngineAction::Start { name: "web0".into(), id: "1".into() } }
+    }
+
+    #[tokio::test]
+    async fn what_was_done_on_an_engine_asks_that_engine_and_costs_no_call_to_aws() {
+        assert_eq!(asked_after(true, start).await, ["engine"]);
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_on_an_engine_asks_the_balancers_too() {
+        assert_eq!(asked_after(false, start).await, ["balancers", "engine"]);
+    }
+
+    #[tokio::test]
+    async fn a_registration_asks_the_balancers_alone() {
+        let register =
+            |node: Node| Action::Register { balancer: "hello".into(), ec2_id: "i-1".into(), hostname: node.hostname };
+        assert_eq!(asked_after(true, register).await, ["balancers"]);
+    }
 }

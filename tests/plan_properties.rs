@@ -304,7 +304,7 @@ fn run(seed: u64) {
     let story = format!("seed {seed}\n{}", trial.log.join("\n"));
     check_end(&mut trial, &story);
     for line in trial.containers() {
-        let fine = line.contains(":3 Running") || line.contains("/theirs ");
+        let fine = line.contains(":3 (sha256:") && line.contains(") Running") || line.contains("/theirs ");
         assert!(fine, "{line}\n{story}");
     }
 }

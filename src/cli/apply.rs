@@ -13,7 +13,7 @@ use super::{
 use crate::{
     controller::{
         Controller,
-        reconciler::Pace,
+        pace::Pace,
         report::{News, Reporter},
     },
     status::{Phase, StackStatus},

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     controller::{
         Controller,
-        reconciler::Pace,
+        pace::Pace,
         report::{News, Reporter},
     },
     source::{Source, SourceError},

@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod lease;
+pub mod pace;
 pub mod queue;
 pub mod reconciler;
 pub mod report;
@@ -24,8 +25,9 @@ use crate::{
     status::{Condition, StackStatus},
     store::Store,
 };
+use pace::Pace;
 use queue::Queue;
-use reconciler::{Pace, Reconciler};
+use reconciler::Reconciler;
 use report::Report;
 
 /// How long a controller that is asked to stop waits for the actions under way.

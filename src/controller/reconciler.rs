@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::{
     backoff::Waits,
+    pace::Pace,
     queue::Queue,
     report::{News, Report},
     snapshot,
@@ -23,26 +24,11 @@ use crate::{
     spec::Desired,
     status::{Condition, Event, Kind, Phase, StackStatus},
     store::{Store, StoreError},
-    world::{Class, Observed, Trouble},
+    world::{Class, Observed, Seen, Target, Trouble},
 };
 
 /// How long nothing must have moved before what is waited for counts as out of reach.
 const QUIET: Duration = Duration::from_secs(20);
-
-/// How often things are looked at.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// A full look at a stack that is as declared.
-    pub resync: Duration,
-    /// A look while something is waited for.
-    pub poll: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Pace { resync: Duration::from_secs(30), poll: Duration::from_secs(1) }
-    }
-}
 
 /// See the module.
 pub struct Reconciler {
@@ -85,6 +71,8 @@ struct Last {
     status: Option<StackStatus>,
     full_look: Option<Instant>,
     moved: Option<Instant>,
+    /// An instance is on its way into a balancer or out of it.
+    balancers_move: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -220,7 +208,7 @@ impl Reconciler {
         if at_rest {
             Ages { cloud: self.pace.resync, balancers: poll, engines: self.pace.resync }
         } else {
-            Ages { cloud: poll * 2, balancers: poll / 2, engines: poll }
+            Ages { cloud: poll * 2, balancers: self.patience() / 2, engines: poll }
         }
     }
 
@@ -232,8 +220,16 @@ impl Reconciler {
                 let now = Timestamp::now();
                 let until = status.holds.iter().filter_map(|hold| hold.until).filter(|until| *until > now).min();
                 let soon = until.map(|until| now.duration_until(until).unsigned_abs() + Duration::from_millis(5));
-                soon.unwrap_or(self.pace.poll).min(self.pace.poll)
+                soon.unwrap_or(self.pace.poll).min(self.patience())
             }
+        }
+    }
+
+    /// How long until the next look at what moves.
+    fn patience(&self) -> Duration {
+        match self.last.moved.filter(|_| self.last.balancers_move) {
+            Some(moved) => self.pace.next(moved.elapsed()),
+            None => self.pace.poll,
         }
     }
 
@@ -242,7 +238,7 @@ impl Reconciler {
         for Finished { action, intent, result, seconds } in std::mem::take(&mut *lock(&self.finished)) {
             let key = action.key();
             self.running.remove(&action.lane());
-            self.picture.touch(&action.lane());
+            self.picture.touch(&action, result.is_ok());
             match result {
                 Ok(()) => {
                     self.facts.failures.remove(&key);
@@ -424,6 +420,7 @@ impl Reconciler {
         if phase == Phase::Converged && !was_converged {
             self.tell(&News::Converged);
         }
+        self.last.balancers_move = balancers_move(seen);
         self.last.conditions = conditions;
         self.last.waiting = waiting;
         self.last.status = Some(status.clone());
@@ -465,6 +462,11 @@ fn blocks(condition: &Condition, facts: &Facts) -> bool {
 
 fn waiting(status: &StackStatus) -> Vec<String> {
     status.holds.iter().map(ToString::to_string).collect()
+}
+
+fn balancers_move(seen: &Observed) -> bool {
+    let known = seen.balancers.values().filter_map(Seen::known);
+    known.flat_map(|balancer| balancer.targets.values()).any(|target| *target != Target::InService)
 }
 
 fn seen_whole(desired: &Desired, seen: &Observed) -> bool {

@@ -1,13 +1,19 @@
 //! Classic load balancers as their API tells them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use aws_sdk_elasticloadbalancing::types::LoadBalancerDescription;
+use aws_sdk_elasticloadbalancing::types::{InstanceState, LoadBalancerDescription};
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::{Api, target::targets};
 use crate::{
     aws::{
+        client::Place,
         door::Doors,
         several::{Failed, several},
     },
@@ -16,17 +22,33 @@ use crate::{
 
 /// What a balancer waits when draining is on and no time is told ("Configure connection draining").
 const DEFAULT_DRAINING: i32 = 300;
+/// How long that is taken to be as it was; who is registered is always asked.
+const AGE: Duration = Duration::from_secs(60);
 
-pub(super) async fn look(api: &Api, doors: &Doors, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
+/// All that is asked of one balancer is asked at once: a rollout waits for the answers.
+pub(super) async fn look(
+    api: &Api,
+    doors: &Doors,
+    drainings: &Drainings,
+    names: &BTreeSet<String>,
+) -> BTreeMap<String, Seen<Balancer>> {
     let names: Vec<String> = names.iter().cloned().collect();
-    let described = describe(api, &names).await;
-    let each = described.into_iter().map(|(name, described)| async move {
-        let seen = match described {
-            Err(trouble) => Err(trouble),
-            Ok(None) => Err(api.absent("DescribeLoadBalancers", &name)),
-            Ok(Some(described)) => details(api, doors, &name, &described).await,
-        };
-        (name, seen.into())
+    let health = names.iter().map(|name| async move { tokio::try_join!(drainings.of(api, name), api.health(name)) });
+    let (described, health) = tokio::join!(describe(api, &names), join_all(health));
+    let mut health: BTreeMap<&String, _> = names.iter().zip(health).collect();
+    let each = described.into_iter().map(|(name, described)| {
+        let told = health.remove(&name);
+        async move {
+            let seen = match (described, told) {
+                (Err(trouble), _) => Err(trouble),
+                (Ok(Some(described)), Some(Ok((draining, health)))) => {
+                    whole(api, doors, &name, &described, draining, &health).await
+                }
+                (Ok(Some(_)), Some(Err(trouble))) => Err(trouble),
+                (Ok(None), _) | (_, None) => Err(api.absent("DescribeLoadBalancers", &name)),
+            };
+            (name, seen.into())
+        }
     });
     join_all(each).await.into_iter().collect()
 }
@@ -66,18 +88,18 @@ pub(super) async fn describe_all(
     Ok(found)
 }
 
-async fn details(
+async fn whole(
     api: &Api,
     doors: &Doors,
     name: &str,
     described: &LoadBalancerDescription,
+    draining: Option<u32>,
+    health: &[InstanceState],
 ) -> Result<Balancer, Trouble> {
     let door = doors.of(&api.place, name);
-    let leaving = door.leaving();
-    let (draining, health) = tokio::try_join!(draining(api, name), api.health(name))?;
     let registered = described.instances().iter().filter_map(|instance| instance.instance_id.as_deref());
-    let mut targets = targets(registered, &health);
-    for ec2_id in leaving.into_iter().filter(|ec2_id| !targets.contains_key(ec2_id)).collect::<Vec<_>>() {
+    let mut targets = targets(registered, health);
+    for ec2_id in door.leaving().into_iter().filter(|ec2_id| !targets.contains_key(ec2_id)).collect::<Vec<_>>() {
         match api.target(name, &ec2_id).await? {
             Some(target) => _ = targets.insert(ec2_id, target),
             None => door.forget(&ec2_id),
@@ -85,6 +107,35 @@ async fn details(
     }
     // Any instance can be registered whose subnet the balancer reaches; no single VPC must be told.
     Ok(Balancer { draining, vpc_id: described.vpc_id.clone().filter(|id| !id.is_empty()), targets })
+}
+
+/// By place and name: when it was told, and how many seconds, if it drains at all.
+type Told = BTreeMap<(Place, String), (Instant, Option<u32>)>;
+
+/// How long each balancer drains, as it was told a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Drainings(Mutex<Told>);
+
+impl Drainings {
+    async fn of(&self, api: &Api, name: &str) -> Result<Option<u32>, Trouble> {
+        let key = (api.place.clone(), name.to_owned());
+        let known = self.all().get(&key).filter(|(at, _)| at.elapsed() < AGE).map(|(_, draining)| *draining);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let told = draining(api, name).await?;
+        self.all().insert(key, (Instant::now(), told));
+        Ok(told)
+    }
+
+    /// It was changed, or made anew.
+    pub(super) fn forget(&self, place: &Place, name: &str) {
+        self.all().remove(&(place.clone(), name.to_owned()));
+    }
+
+    fn all(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub(super) async fn draining(api: &Api, name: &str) -> Result<Option<u32>, Trouble> {

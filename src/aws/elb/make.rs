@@ -21,7 +21,9 @@ impl Elb {
         if matches!(what, BalancerAction::Delete { .. }) {
             self.sweeps.forget();
         }
-        api.carry_out(name, what).await
+        let done = api.carry_out(name, what).await;
+        self.drainings.forget(&api.place, name);
+        done
     }
 }
 

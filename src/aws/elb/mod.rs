@@ -29,19 +29,22 @@ use crate::{
     world::{Balancer, Class, Seen, Target, Trouble},
 };
 
+use look::Drainings;
+
 /// Classic load balancers, in every region.
 #[derive(Debug, Clone)]
 pub struct Elb {
     aws: Arc<Aws>,
     doors: Arc<Doors>,
     sweeps: Arc<Sweeps>,
+    drainings: Arc<Drainings>,
 }
 
 impl Elb {
     /// Makes no call yet. One for all stacks: its clones see to it that two deregistrations never count on each
     /// other's instance.
     pub fn new(aws: Arc<Aws>) -> Elb {
-        Elb { aws, doors: Arc::default(), sweeps: Arc::default() }
+        Elb { aws, doors: Arc::default(), sweeps: Arc::default(), drainings: Arc::default() }
     }
 
     async fn api(&self, stack: &Stack) -> Api {
@@ -53,7 +56,7 @@ impl Elb {
 #[async_trait]
 impl Balancers for Elb {
     async fn look(&self, stack: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
-        look::look(&self.api(stack).await, &self.doors, names).await
+        look::look(&self.api(stack).await, &self.doors, &self.drainings, names).await
     }
 
     async fn target(&self, stack: &Stack, balancer: &str, ec2_id: &str) -> Seen<Option<Target>> {
@@ -121,7 +124,7 @@ impl Api {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
     use crate::aws::testing::{serve, shop};
@@ -180,6 +183,23 @@ mod tests {
         let targets = &seen["web"].known().expect("an answer").targets;
         assert_eq!(targets["i-1"], Target::Draining);
         assert_eq!(targets["i-2"], Target::InService);
+    }
+
+    #[tokio::test]
+    async fn how_long_a_balancer_drains_is_not_asked_at_every_look() {
+        let asked = Arc::new(AtomicUsize::default());
+        let count = asked.clone();
+        let aws = serve(move |request| {
+            let attributes = request.contains("Action=DescribeLoadBalancerAttributes");
+            count.fetch_add(usize::from(attributes), Ordering::SeqCst);
+            (200, web(request, &AtomicBool::default()))
+        });
+        let elb = Elb::new(aws.await);
+        let names = BTreeSet::from(["web".to_owned()]);
+        for _ in 0..3 {
+            assert!(elb.look(&shop(), &names).await["web"].known().is_some());
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]

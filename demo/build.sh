@@ -1,0 +1,34 @@
+# Builds Evenkeel from a bare machine. Sourced after localstack/lib.sh, not run.
+# shellcheck shell=bash
+
+# A compiler is all that Rust's crates here need from the system.
+need_compilers() {
+    command -v cargo >/dev/null || die "cargo is missing. Install Rust, then run this again:
+  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\""
+    command -v git >/dev/null && command -v cc >/dev/null && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        die "git and a C compiler are needed; on Debian: apt-get install git build-essential"
+    fi
+    step "packages: git, build-essential" install_compilers
+}
+
+install_compilers() {
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends git build-essential
+}
+
+# build DIRECTORY: the program as DIRECTORY/evenkeel. With a test beside it, it is built from the same dependencies as the
+# tests are: nothing is compiled twice.
+build() {
+    local quiet=() root began=$EPOCHREALTIME
+    # shellcheck disable=SC2154 # set by localstack/lib.sh
+    root=$(dirname "$here")
+    [ -t 2 ] || quiet=(--quiet)
+    echo "  evenkeel (the first build takes some minutes)"
+    (cd "$root" && cargo build --locked "${quiet[@]}" --features e2e --bin evenkeel --test aws_contract)
+    # A copy, so that a later build does not take the program away from under a running controller.
+    mkdir -p "$1"
+    install "${CARGO_TARGET_DIR:-$root/target}/debug/evenkeel" "$1/evenkeel.new"
+    mv "$1/evenkeel.new" "$1/evenkeel"
+    printf '  %-52s%6.1f s\n' "evenkeel built" "$(seconds_since "$began")"
+}
