@@ -10,7 +10,8 @@ use evenkeel::{
 
 use crate::{
     dice::Dice,
-    real::{Ms, Real, is_live, refuse},
+    engines::is_live,
+    real::{Ms, Real, refuse},
     watch::PAST,
 };
 

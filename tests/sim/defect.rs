@@ -12,8 +12,8 @@ use evenkeel::{
 
 use crate::{
     driver::Sim,
+    engines::is_live,
     fleet::{is_outdated, is_surplus},
-    real::is_live,
     scene::Scene,
 };
 
@@ -59,10 +59,20 @@ pub enum Defect {
     VolumesForgotten,
     /// A token whose instance has ended is sent again and again.
     SpentTokenKept,
+    /// Another controller works before this one has ended.
+    LeaseIgnored,
+    /// A controller that begins works with what was declared before.
+    OldRevision,
+    /// A revision that is refused is taken for one that declares nothing.
+    InvalidIsEmpty,
+    /// A container makes way before the image of the next one is there.
+    PullForgotten,
+    /// A target that still has connections which are kept alive is taken for drained once no request is under way.
+    KeepAliveForgotten,
 }
 
 impl Defect {
-    pub const ALL: [Defect; 20] = [
+    pub const ALL: [Defect; 25] = [
         Defect::DrainSkipped,
         Defect::RegisterBeforeHealthy,
         Defect::DrainingCountsAsOut,
@@ -83,6 +93,11 @@ impl Defect {
         Defect::OldLeavesFirst,
         Defect::VolumesForgotten,
         Defect::SpentTokenKept,
+        Defect::LeaseIgnored,
+        Defect::OldRevision,
+        Defect::InvalidIsEmpty,
+        Defect::PullForgotten,
+        Defect::KeepAliveForgotten,
     ];
 
     /// The scenes in which it can show.
@@ -94,7 +109,7 @@ impl Defect {
             | Defect::OldLeavesFirst
             | Defect::VolumesForgotten
             | Defect::SpentTokenKept => scene.on_ec2(),
-            Defect::EmptyDeletes | Defect::IntentsForgotten => !scene.on_ec2(),
+            Defect::EmptyDeletes | Defect::InvalidIsEmpty | Defect::IntentsForgotten => !scene.on_ec2(),
             _ => true,
         }
     }
@@ -162,6 +177,31 @@ impl Defect {
                     app.rollout.min_in_service = 0;
                 }
             }
+            Defect::OldRevision => {
+                if let Some(before) = &sim.before {
+                    *desired = before.clone();
+                }
+            }
+            Defect::InvalidIsEmpty if sim.invalid => desired.apps.clear(),
+            Defect::PullForgotten => {
+                let images: Vec<&String> =
+                    desired.apps.iter().flat_map(|app| &app.containers).map(|container| &container.image).collect();
+                for engine in seen.engines.values_mut().filter_map(Seen::known_mut) {
+                    for image in &images {
+                        engine.images.entry((*image).clone()).or_insert_with(|| format!("(image id of {image})"));
+                    }
+                }
+            }
+            Defect::KeepAliveForgotten => {
+                let busy = |name: &str, id: &str| {
+                    let mut flights = sim.real.flights.iter().filter(|f| f.balancer == name && f.ec2_id == id);
+                    flights.any(|f| f.every.is_none())
+                };
+                for (name, balancer) in &mut seen.balancers {
+                    let Some(balancer) = balancer.known_mut() else { continue };
+                    balancer.targets.retain(|id, target| *target != Target::Draining || busy(name, id));
+                }
+            }
             Defect::SuspendIgnored => desired.stack.suspend = false,
             Defect::ForeignIsOurs => {
                 for engine in seen.engines.values_mut().filter_map(Seen::known_mut) {
@@ -212,6 +252,7 @@ impl Defect {
                 | Defect::DrainingCountsAsHealthy
                 | Defect::BudgetIgnored
                 | Defect::DrainSkipped
+                | Defect::KeepAliveForgotten
                 | Defect::TerminateWithoutDrain
         )
     }
@@ -260,7 +301,7 @@ impl Defect {
                 }
             }
             Defect::TimeoutUnrecorded => plan.conditions.retain(|condition| condition.kind != Kind::DrainTimedOut),
-            Defect::EmptyDeletes if sim.desired.apps.is_empty() => {
+            Defect::EmptyDeletes | Defect::InvalidIsEmpty if sim.desired.apps.is_empty() || sim.invalid => {
                 for app in seen.provided.opsworks().expect("on OpsWorks").apps.known().into_iter().flatten() {
                     let (id, name) = (app.id.clone(), app.settings.name.clone());
                     plan.actions.push(Action::DeleteApp { id, name });

@@ -8,7 +8,7 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction},
     plan::{Failure, Intent, Plan, Released, plan},
-    spec::Desired,
+    spec::{Desired, File, validate},
     world::{Class, Trouble},
 };
 use jiff::Timestamp;
@@ -58,10 +58,27 @@ pub struct Sim {
     pub down_until: Ms,
     /// The instances that there were at first.
     pub began_with: usize,
-    /// Many a launch is the last thing that a controller does.
+    /// One in so many actions is the last thing that a controller does; 0: none is.
+    pub crashes: u64,
+    /// Many a launch is, likewise.
     pub crashes_at_launch: bool,
     pub crash_at: Option<Ms>,
     revision: u32,
+    /// What was declared before, as far as a controller with a defect has not got beyond it.
+    pub before: Option<Desired>,
+    /// The newest revision under which anything was done.
+    applied: u32,
+    /// The newest revision is refused: what was declared before it goes on being so.
+    pub invalid: bool,
+    /// What the wall's clock is off by, in milliseconds.
+    pub skew: i64,
+    /// Until when the controller, which was asked to end, waits for what is under way.
+    pub leaves_at: Option<Ms>,
+    /// Another controller is there, which waits for the lease.
+    pub another: bool,
+    has_lease: bool,
+    /// Engines that take their time until then.
+    pub slow: BTreeMap<String, Ms>,
     pub poll: Ms,
     /// Somebody outside wants to be asked then.
     pub alarm: Ms,
@@ -97,9 +114,18 @@ impl Sim {
             storm_until: 0,
             down_until: 0,
             began_with: 0,
+            crashes: 0,
             crashes_at_launch: false,
             crash_at: None,
             revision: 1,
+            before: None,
+            applied: 0,
+            invalid: false,
+            skew: 0,
+            leaves_at: None,
+            another: false,
+            has_lease: true,
+            slow: BTreeMap::new(),
             poll: 2_000,
             alarm: Ms::MAX,
         }
@@ -113,24 +139,61 @@ impl Sim {
 
     /// The controller's clock.
     pub fn clock(&self) -> Timestamp {
-        self.real.clock()
+        let (by, back) = self.off();
+        if back { self.real.clock() - by } else { self.real.clock() + by }
     }
 
+    /// A new revision. One that is refused changes nothing; one that has nothing of the stack lets go of it.
     pub fn declare(&mut self, text: &str) {
         if text == self.text {
             return;
         }
         self.revision += 1;
         self.text = text.to_owned();
-        self.desired = trial::decode(&format!("r{}", self.revision), text);
-        self.mind.facts.failures.clear();
+        let file = File::new("manifest.yaml", text.as_bytes().to_vec());
+        let stacks = match validate::load(&format!("r{}", self.revision), vec![file]) {
+            Ok(stacks) => stacks,
+            Err(problems) => {
+                self.invalid = true;
+                return self.say(format_args!("(refused: {})", problems.first().map_or("", |it| it.message.as_str())));
+            }
+        };
+        self.invalid = false;
+        match stacks.into_values().next() {
+            Some(desired) => {
+                let before = std::mem::replace(&mut self.desired, desired);
+                self.before = Some(before).filter(|_| self.defect == Some(Defect::OldRevision) && self.dice.one_in(2));
+                self.mind.blank = false;
+                self.mind.facts.failures.clear();
+            }
+            None => {
+                self.say("(the stack is not declared any more)");
+                self.replace_mind();
+                self.mind.blank = true;
+            }
+        }
         self.mind.wakes = self.real.now;
+    }
+
+    /// Whether what is declared is not what anybody wants for long.
+    pub fn is_odd(&self) -> bool {
+        self.invalid || self.mind.blank || self.desired.stack.suspend || self.desired.apps.is_empty()
     }
 
     /// The controller is killed: what it remembered is gone, what it sent goes on or was never sent.
     pub fn crash(&mut self) {
-        self.crash_at = None;
-        for running in std::mem::replace(&mut self.mind, Mind::at_first()).running.into_values() {
+        self.replace_mind();
+        self.down_until = self.real.now + self.dice.between(0, 5_000);
+        self.mind.wakes = self.down_until;
+        self.say("(crash)");
+    }
+
+    /// Another controller, which knows what is on record and what is declared, if that can be read.
+    fn replace_mind(&mut self) {
+        (self.crash_at, self.leaves_at, self.another) = (None, None, false);
+        let (skew, blank, wakes) = (self.skew, self.invalid || self.mind.blank, self.real.now);
+        let before = std::mem::replace(&mut self.mind, Mind { skew, blank, wakes, ..Mind::at_first() });
+        for running in before.running.into_values() {
             if running.result.is_none()
                 && matches!(running.ending, Ending::Well | Ending::AnswerLost)
                 && self.dice.one_in(2)
@@ -138,9 +201,20 @@ impl Sim {
                 self.orphans.push((running.effect_at, running.action));
             }
         }
-        self.down_until = self.real.now + self.dice.between(0, 5_000);
-        self.mind.wakes = self.down_until;
-        self.say("(crash)");
+        // How old a record is by another clock says nothing.
+        let now = self.clock();
+        self.intents.values_mut().for_each(|intent| intent.sent = now);
+    }
+
+    /// Whoever was asked to end begins nothing more, and is gone once everything under way has ended, or its patience.
+    fn leaves(&mut self) -> bool {
+        let Some(at) = self.leaves_at else { return false };
+        if self.mind.running.is_empty() || at <= self.real.now {
+            self.replace_mind();
+            self.say("(it has ended, and the other one has the lease)");
+            return false;
+        }
+        true
     }
 
     pub fn is_idle(&self) -> bool {
@@ -150,12 +224,12 @@ impl Sim {
     /// When something happens next.
     pub fn next(&self) -> Ms {
         let now = self.real.now;
-        if self.mind.wakes <= now && self.down_until <= now {
+        if self.mind.wakes <= now && self.down_until <= now && self.leaves_at.is_none() {
             return now;
         }
         let running = self.mind.running.values().flat_map(|r| [r.effect_at, r.done_at]);
         let orphans = self.orphans.iter().map(|(at, _)| *at);
-        let mine = [self.mind.wakes, self.alarm, self.down_until];
+        let mine = [self.mind.wakes, self.alarm, self.down_until, self.leaves_at.unwrap_or(0)];
         let all = running.chain(orphans).chain(self.real.next()).chain(mine).filter(|at| *at > now);
         all.min().unwrap_or(Ms::MAX).min(now + RESYNC)
     }
@@ -173,7 +247,10 @@ impl Sim {
             self.crash();
         }
         let now = self.real.now;
-        if now >= self.down_until && (ended || stirred || now >= self.mind.wakes) {
+        if self.another && self.defect == Some(Defect::LeaseIgnored) {
+            self.rival();
+        }
+        if now >= self.down_until && !self.leaves() && (ended || stirred || now >= self.mind.wakes) {
             self.pass();
         }
     }
@@ -270,8 +347,22 @@ impl Sim {
         }
     }
 
+    /// A pass of a controller that does not ask for the lease.
+    fn rival(&mut self) {
+        let mind = std::mem::take(&mut self.mind);
+        self.has_lease = false;
+        self.pass();
+        self.has_lease = true;
+        self.mind = mind;
+    }
+
     /// One pass of the controller.
     pub fn pass(&mut self) {
+        if self.mind.blank {
+            self.mind.wakes = self.real.now + RESYNC;
+            self.mind.plan = Plan::default();
+            return;
+        }
         let mut seen = self.look();
         let mut desired = self.desired.clone();
         if let Some(defect) = self.defect {
@@ -300,7 +391,7 @@ impl Sim {
         }
         self.watch.recorded(&plan);
         for action in &plan.actions {
-            self.begin(action);
+            self.begin(action, &desired.revision);
         }
         self.mind.wakes = self.wakes(&plan);
         self.mind.plan = plan;
@@ -322,6 +413,18 @@ impl Sim {
         }
     }
 
+    /// Whose hand it is: nobody's who has no lease, and no older revision's than one that was applied.
+    fn judge_hand(&mut self, action: &Action, revision: &str) {
+        if !self.has_lease {
+            self.real.violate(format!("{action}, without the lease"));
+        }
+        let revision = revision.trim_start_matches('r').parse().expect("rN");
+        if revision < self.applied {
+            self.real.violate(format!("{action}, from revision {revision}, after {}", self.applied));
+        }
+        self.applied = revision;
+    }
+
     /// What becomes of an action follows from the seed and from how often it was begun, whatever else happens.
     fn dice_of(&mut self, action: &Action) -> Dice {
         let key = action.key();
@@ -330,7 +433,7 @@ impl Sim {
         Dice::derived(self.seed, &key, *times)
     }
 
-    fn begin(&mut self, action: &Action) {
+    fn begin(&mut self, action: &Action, revision: &str) {
         let lane = action.lane();
         if self.mind.running.contains_key(&lane) {
             return;
@@ -339,6 +442,7 @@ impl Sim {
             self.record(action);
         }
         self.begun += 1;
+        self.judge_hand(action, revision);
         let mut dice = self.dice_of(action);
         self.say(action);
         let now = self.real.now;
@@ -363,6 +467,9 @@ impl Sim {
                 let most = u64::try_from(stop.timeout.as_millis()).unwrap_or(1_000);
                 dice.between(50, most.min(4_000))
             }
+            Action::Engine { node, .. } if self.slow.get(&node.hostname).is_some_and(|until| *until > now) => {
+                dice.between(5_000, 50_000)
+            }
             _ => dice.between(30, 900),
         };
         let mut ending = Ending::Well;
@@ -384,9 +491,10 @@ impl Sim {
             ending,
             result: None,
         };
-        if self.crashes_at_launch && action.token().is_some() && dice.one_in(2) {
-            // Before it is sent, or once it took effect and before the answer.
-            self.crash_at = Some(if dice.one_in(4) { now } else { running.effect_at });
+        let launches = self.crashes_at_launch && action.token().is_some() && dice.one_in(2);
+        if launches || (self.crashes > 0 && dice.one_in(self.crashes)) {
+            // Before it is sent, once it took effect and before the answer, or with the answer.
+            self.crash_at = Some([now, running.effect_at, running.effect_at, running.done_at][dice.below(4) as usize]);
         }
         self.mind.running.insert(lane, running);
     }

@@ -6,8 +6,9 @@ use evenkeel::world::{ContainerSeen, State};
 
 use crate::{
     driver::Sim,
-    real::Fate,
+    engines::Fate,
     scene::{Scene, edited},
+    upheaval,
     watch::live,
 };
 
@@ -23,7 +24,7 @@ pub fn a_host(sim: &mut Sim) -> Option<(String, Option<String>)> {
 /// One fault, or one change of mind.
 pub fn inject(sim: &mut Sim, scene: Scene) {
     let now = sim.real.now;
-    match sim.dice.below(19) {
+    match sim.dice.below(24) {
         0 => sim.crash(),
         1 | 2 => {
             sim.haze.cloud_lag = sim.dice.between(0, 9_000);
@@ -92,8 +93,8 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         }
         13 => suspend(sim),
         14 => empty(sim, scene),
-        15 | 16 => sim.registry_fault(),
-        _ => edit(sim, scene),
+        15 | 16 => edit(sim, scene),
+        _ => upheaval::inject(sim),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Haze {
     pub refused: bool,
     /// The next look misses this one thing.
     pub flicker: Option<String>,
+    /// The next look gets so many of each list, and takes them for all.
+    pub page: Option<usize>,
 }
 
 /// A part of what the provider tells gives no answer.
@@ -72,7 +74,8 @@ impl Sim {
             self.haze.blind.clear();
         }
         let (cloud, volumes, balancers) = (self.haze.cloud_lag, self.haze.volume_lag, self.haze.balancer_lag);
-        self.real.clear_sight = (cloud, volumes, balancers) == (0, 0, 0) && self.haze.flicker.is_none();
+        self.real.clear_sight =
+            (cloud, volumes, balancers) == (0, 0, 0) && self.haze.flicker.is_none() && self.haze.page.is_none();
         let mut seen = self.real.look(&self.desired, cloud, volumes, balancers);
         let class = if self.haze.refused { Class::Terminal } else { Class::Transient };
         let trouble = || refuse(class, "no answer");
@@ -91,6 +94,14 @@ impl Sim {
                 balancer.targets.retain(|id, _| *id != what);
             }
             miss(&mut seen.provided.rest, &what);
+        }
+        if let Some(most) = self.haze.page.take() {
+            if let Some(instances) = seen.provided.instances.known_mut() {
+                instances.truncate(most);
+            }
+            if let Some(volumes) = seen.provided.ec2_mut().and_then(|cloud| cloud.volumes.known_mut()) {
+                volumes.truncate(most);
+            }
         }
         // As `observe.rs` does: what AWS does not answer is told as it was, but not when it is refused.
         let answered = seen.provided.unanswered().is_none();

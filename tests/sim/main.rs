@@ -10,6 +10,7 @@ mod crowd;
 mod defect;
 mod dice;
 mod driver;
+mod engines;
 mod exhaustive;
 mod faults;
 mod fleet;
@@ -23,8 +24,10 @@ mod scene;
 mod script;
 mod seeds;
 mod shrink;
+mod traffic;
 #[path = "../trial/mod.rs"]
 mod trial;
+mod upheaval;
 mod watch;
 
 const SHOP: &str = include_str!("../scenarios/manifests/shop.yaml");

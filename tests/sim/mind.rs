@@ -42,6 +42,11 @@ pub struct Mind {
     pub plan: Plan,
     /// When the next pass is due, whatever happens.
     pub wakes: Ms,
+    /// How far its clock is from the true one, in milliseconds: what the wall said when it began. A clock that is set
+    /// later does not concern it.
+    pub skew: i64,
+    /// It has never been given a manifest that is valid: whatever is there, it touches nothing.
+    pub blank: bool,
 }
 
 impl Mind {

@@ -179,7 +179,7 @@ fn war(sim: &mut Sim, script: &Script) -> Result<(), String> {
     let scene = script.scene;
     let on_ec2 = scene.on_ec2();
     let began = sim.real.now;
-    (sim.trouble, sim.crashes_at_launch) = (script.trouble, script.crashes_at_launch);
+    (sim.trouble, sim.crashes, sim.crashes_at_launch) = (script.trouble, script.crashes, script.crashes_at_launch);
     (sim.poll, sim.real.elb_drain) = (script.poll, script.drains);
     if script.hazy > 0 {
         (sim.haze.cloud_lag, sim.haze.until) = (script.hazy, 60_000);
@@ -213,7 +213,7 @@ fn war(sim: &mut Sim, script: &Script) -> Result<(), String> {
             );
         }
         // Whoever suspended it or declared nothing has second thoughts.
-        let odd = sim.text.contains("suspend: true") || sim.desired.apps.is_empty();
+        let odd = sim.is_odd();
         if odd && again.is_none() {
             again = Some(sim.real.now + sim.dice.between(5_000, 40_000));
         }
@@ -237,20 +237,18 @@ fn war(sim: &mut Sim, script: &Script) -> Result<(), String> {
 /// The faults stop.
 fn peace(sim: &mut Sim, scene: Scene) {
     sim.alarm = Ms::MAX;
-    sim.trouble = 0;
-    sim.crashes_at_launch = false;
+    (sim.trouble, sim.crashes, sim.crashes_at_launch) = (0, 0, false);
+    (sim.crash_at, sim.storm_until, sim.real.registry_down) = (None, 0, 0);
     // What ends wakes it all the same.
     sim.poll *= 3;
     sim.haze = Haze::default();
     sim.real.fates.clear();
     sim.real.stuck.clear();
     sim.real.hung.clear();
-    sim.real.registry.down = 0;
     sim.say("(peace)");
     if scene.on_ec2() {
         mishaps::peace(sim);
     }
-    let odd = sim.text.contains("suspend: true") || sim.desired.apps.is_empty();
-    let last = if odd || sim.dice.one_in(3) { scene.last() } else { sim.text.replace("120GiB", "130GiB") };
+    let last = if sim.is_odd() || sim.dice.one_in(3) { scene.last() } else { sim.text.replace("120GiB", "130GiB") };
     sim.declare(&last);
 }

@@ -8,18 +8,17 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction, Node},
     plan::{fleet, imagine::World},
-    spec::{Desired, image},
-    world::{
-        Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, OpsWorks, Owned, Provided, Seen, State,
-        Target, Trouble,
-    },
+    spec::Desired,
+    world::{Balancer, Class, Engine, Instance, Observed, OpsWorks, Owned, Provided, Seen, Target, Trouble},
 };
 use jiff::Timestamp;
 
 use crate::{
     cloud::{Cloud, is_alive},
     dice::Dice,
+    engines::{Change, Fate},
     registry::Registry,
+    traffic::Flight,
     trial,
     watch::PAST,
 };
@@ -27,48 +26,21 @@ use crate::{
 /// Milliseconds of virtual time.
 pub type Ms = u64;
 
-/// What a container of an image does once it is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    Unhealthy,
-    Hangs,
-    Exits,
-    Slow,
-    /// It is healthy, and ends later.
-    Dies,
-}
-
-/// A request in flight, or a connection that is kept alive.
-#[derive(Debug, Clone)]
-pub struct Flight {
-    pub balancer: String,
-    pub ec2_id: String,
-    pub hostname: String,
-    pub ends: Ms,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Healthy,
-    Unhealthy,
-    Exit,
-}
-
 #[derive(Clone)]
 pub struct Real {
     pub world: World,
     pub now: Ms,
     /// What goes wrong with the containers of an image.
     pub fates: BTreeMap<String, Fate>,
-    changes: BTreeMap<String, (Ms, Change)>,
+    pub changes: BTreeMap<String, (Ms, Change)>,
     /// When a target is in service at the earliest.
-    ready_at: BTreeMap<(String, String), Ms>,
+    pub ready_at: BTreeMap<(String, String), Ms>,
     /// Since when a target drains.
     pub drain_began: BTreeMap<(String, String), Ms>,
     /// Targets that are stuck until then.
     pub stuck: BTreeMap<String, Ms>,
     /// Since when an instance that is in service does not serve well.
-    sick_since: BTreeMap<String, Ms>,
+    pub sick_since: BTreeMap<String, Ms>,
     pub instance_at: BTreeMap<String, Ms>,
     pub cloud: Cloud,
     pub registry: Registry,
@@ -87,6 +59,8 @@ pub struct Real {
     /// Any replica will do: the instance is swapped in place.
     pub any_replica: bool,
     pub elb_drain: Ms,
+    /// No image can be pulled until then.
+    pub registry_down: Ms,
     /// The last look was not of the past.
     pub clear_sight: bool,
     /// A container became healthy or not, or ended.
@@ -94,27 +68,8 @@ pub struct Real {
     reborn: u32,
 }
 
-pub const SERVING: [&str; 5] = ["redis", "app", "haproxy", "nginx", "web"];
-
-pub fn serves(container: &ContainerSeen) -> bool {
-    container.labels.get("evenkeel.traffic").is_some_and(|value| value == "true")
-}
-
-pub fn is_well(container: &ContainerSeen) -> bool {
-    container.state == State::Running && matches!(container.health, None | Some(Health::Healthy))
-}
-
-pub fn is_live(container: &ContainerSeen) -> bool {
-    matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
-}
-
 pub fn refuse(class: Class, message: &str) -> Trouble {
     Trouble { class, message: message.into() }
-}
-
-/// A container's name without its number: `app1` → `app`.
-fn kind(name: &str) -> &str {
-    name.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
 impl Real {
@@ -141,6 +96,7 @@ impl Real {
             violation: None,
             any_replica: false,
             elb_drain: 60_000,
+            registry_down: 0,
             clear_sight: true,
             stirred: false,
             reborn: 0,
@@ -212,39 +168,6 @@ impl Real {
         self.world.seen.balancers.get(balancer)?.known()?.targets.get(ec2_id)
     }
 
-    /// A request to the instance is answered: every kind of container that serves is well.
-    pub fn serves_well(&self, hostname: &str) -> bool {
-        self.is_whole(hostname, self.any_replica)
-    }
-
-    /// The same, of one that may be on its way out while another has its hostname.
-    fn is_well(&self, ec2_id: &str, hostname: &str) -> bool {
-        let named = self.instance(hostname).and_then(|instance| instance.ec2_id.as_deref());
-        named == Some(ec2_id) && self.serves_well(hostname)
-    }
-
-    fn is_whole(&self, hostname: &str, any_replica: bool) -> bool {
-        let Some(engine) = self.engine(hostname) else { return false };
-        if !self.is_up(hostname) || self.cloud.frozen.contains_key(hostname) {
-            return false;
-        }
-        let slots = |name: &str| {
-            engine
-                .containers
-                .iter()
-                .filter(|(slot, c)| kind(slot) == name && c.labels.contains_key("evenkeel.stack"))
-                .map(|(_, c)| is_well(c))
-                .collect::<Vec<_>>()
-        };
-        let kinds: Vec<&str> =
-            if engine.containers.keys().any(|name| kind(name) == "web") { vec!["web"] } else { SERVING[..4].to_vec() };
-        kinds.into_iter().all(|name| {
-            let well = slots(name);
-            let needed = if name == "app" && !any_replica { 2 } else { 1 };
-            well.iter().filter(|well| **well).count() >= needed && (any_replica || well.iter().all(|well| *well))
-        })
-    }
-
     /// Keeps what can be read from the past.
     pub fn remember(&mut self) {
         let (cloud, balancers) = (&self.world.seen.provided, &self.world.seen.balancers);
@@ -283,7 +206,7 @@ impl Real {
     }
 
     /// The node is the instance that has its hostname now.
-    fn is_at(&self, node: &Node) -> bool {
+    pub fn is_at(&self, node: &Node) -> bool {
         let address = node.endpoint.split(':').next();
         !self.on_ec2() || self.instance(&node.hostname).is_some_and(|i| i.private_ip.as_deref() == address)
     }
@@ -304,13 +227,6 @@ impl Real {
         changes.chain(ready).chain(sick).chain(draining).chain(hung).chain(instances).filter(|at| *at > self.now).min()
     }
 
-    fn drain_ends(&self, (balancer, ec2_id): &(String, String), began: Ms) -> Ms {
-        let flights = self.flights.iter().filter(|f| f.balancer == *balancer && f.ec2_id == *ec2_id);
-        let last = flights.map(|f| f.ends).max().unwrap_or(0).max(began + 1_000);
-        let stuck = self.stuck.get(ec2_id).copied().unwrap_or(0);
-        last.min(began + self.elb_drain).max(stuck)
-    }
-
     /// Time goes on to `to`; nothing changes in between.
     pub fn advance(&mut self, to: Ms, dice: &mut Dice) {
         self.now = to.max(self.now);
@@ -328,62 +244,6 @@ impl Real {
         self.requests(dice);
         self.well_again();
         self.remember();
-    }
-
-    fn containers(&mut self, dice: &mut Dice) {
-        let due: Vec<(String, Change)> =
-            self.changes.iter().filter(|(_, (at, _))| *at <= self.now).map(|(id, (_, c))| (id.clone(), *c)).collect();
-        for (id, change) in due {
-            self.changes.remove(&id);
-            self.stirred = true;
-            let mut fell = None;
-            for (hostname, engine) in &mut self.world.seen.engines {
-                let Some(container) =
-                    engine.known_mut().and_then(|e| e.containers.values_mut().find(|container| container.id == id))
-                else {
-                    continue;
-                };
-                if container.state != State::Running {
-                    continue;
-                }
-                match change {
-                    Change::Healthy if container.health.is_some() => container.health = Some(Health::Healthy),
-                    Change::Healthy => {}
-                    Change::Unhealthy => container.health = Some(Health::Unhealthy),
-                    Change::Exit => container.state = State::Exited { exit_code: 3 },
-                }
-                if change != Change::Healthy {
-                    fell = Some(hostname.clone());
-                } else if self
-                    .fates
-                    .iter()
-                    .any(|(image, fate)| image::tagged(&container.image) == image && *fate == Fate::Dies)
-                {
-                    self.changes.insert(id.clone(), (self.now + dice.between(500, 30_000), Change::Exit));
-                }
-            }
-            if let Some(hostname) = fell {
-                self.excuse(&hostname);
-            }
-        }
-    }
-
-    pub fn started(&mut self, hostname: &str, id: &str, dice: &mut Dice) {
-        let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
-            return;
-        };
-        let fate = self.fates.get(image::tagged(&container.image)).copied();
-        let at = match fate {
-            Some(Fate::Slow) => self.now + dice.between(20_000, 90_000),
-            _ => self.now + dice.between(300, 6_000),
-        };
-        let change = match fate {
-            None | Some(Fate::Slow | Fate::Dies) => Change::Healthy,
-            Some(Fate::Unhealthy) => Change::Unhealthy,
-            Some(Fate::Exits) => Change::Exit,
-            Some(Fate::Hangs) => return,
-        };
-        self.changes.insert(id.to_owned(), (at, change));
     }
 
     fn booting(&mut self, dice: &mut Dice) {
@@ -423,102 +283,6 @@ impl Real {
         }
     }
 
-    pub fn forget_target(&mut self, ec2_id: &str) {
-        for balancer in self.world.seen.balancers.values_mut().filter_map(Seen::known_mut) {
-            balancer.targets.remove(ec2_id);
-        }
-        self.flights.retain(|f| f.ec2_id != ec2_id);
-        self.ready_at.retain(|(_, id), _| id != ec2_id);
-        self.drain_began.retain(|(_, id), _| id != ec2_id);
-    }
-
-    /// Everything on an instance ends.
-    pub fn halt(&mut self, hostname: &str) {
-        if let Some(engine) = self.engine_mut(hostname) {
-            for container in engine.containers.values_mut().filter(|c| is_live(c)) {
-                container.state = State::Exited { exit_code: 137 };
-            }
-        }
-    }
-
-    fn targets(&mut self, dice: &mut Dice) {
-        let ended: Vec<(String, String)> = self
-            .drain_began
-            .iter()
-            .filter(|(key, at)| self.drain_ends(key, **at) <= self.now)
-            .map(|(k, _)| k.clone())
-            .collect();
-        for key in ended {
-            self.drain_began.remove(&key);
-            self.flights.retain(|f| f.balancer != key.0 || f.ec2_id != key.1);
-            self.targets_mut(&key.0).expect("a balancer").remove(&key.1);
-        }
-        let all: Vec<(String, String, Target)> = self
-            .balancers()
-            .flat_map(|(name, b)| b.targets.iter().map(|(id, t)| (name.clone(), id.clone(), t.clone())))
-            .collect();
-        for (balancer, ec2_id, target) in all {
-            let Some(hostname) = self.host_of(&ec2_id) else { continue };
-            let well = self.is_well(&ec2_id, &hostname);
-            let key = (balancer.clone(), ec2_id.clone());
-            let stuck = self.stuck.contains_key(&ec2_id);
-            match target {
-                Target::OutOfService(_) if well && !stuck => {
-                    let wait = self.now + dice.between(1_000, 5_000);
-                    if *self.ready_at.entry(key.clone()).or_insert(wait) <= self.now {
-                        self.ready_at.remove(&key);
-                        self.sick_since.remove(&hostname);
-                        self.targets_mut(&balancer).expect("a balancer").insert(ec2_id, Target::InService);
-                    }
-                }
-                Target::InService if !well => {
-                    let since = *self.sick_since.entry(hostname.clone()).or_insert(self.now);
-                    if since + 3_000 <= self.now {
-                        let why = Target::OutOfService("its health check fails".into());
-                        self.targets_mut(&balancer).expect("a balancer").insert(ec2_id, why);
-                    }
-                }
-                _ => {
-                    self.sick_since.remove(&hostname);
-                }
-            }
-        }
-    }
-
-    /// Every balancer sends a request to each target that it really has in service.
-    fn requests(&mut self, dice: &mut Dice) {
-        self.flights.retain(|f| f.ends > self.now);
-        let sent: Vec<(String, String)> = self
-            .balancers()
-            .flat_map(|(name, b)| {
-                b.targets.iter().filter(|(_, t)| **t == Target::InService).map(|(id, _)| (name.clone(), id.clone()))
-            })
-            .collect();
-        for (balancer, ec2_id) in sent {
-            let Some(hostname) = self.host_of(&ec2_id) else { continue };
-            if !self.is_well(&ec2_id, &hostname) {
-                self.lose(&hostname, &format!("a request from {balancer}"));
-                continue;
-            }
-            self.served += 1;
-            if dice.one_in(3) {
-                let long = if dice.one_in(40) { dice.between(30_000, 120_000) } else { dice.between(50, 6_000) };
-                self.flights.push(Flight { balancer, ec2_id, hostname, ends: self.now + long });
-            }
-        }
-    }
-
-    fn lose(&mut self, hostname: &str, what: &str) {
-        self.lost += 1;
-        if !self.excused.contains_key(hostname) {
-            let told: Vec<String> = self
-                .engine(hostname)
-                .map(|e| e.containers.iter().map(|(n, c)| format!("{n}={:?}/{:?}", c.state, c.health)).collect())
-                .unwrap_or_default();
-            self.violate(format!("{what} to {hostname} was lost: {}", told.join(" ")));
-        }
-    }
-
     /// An injected fault concerns this instance: what it loses is the fault's, until it serves again.
     pub fn excuse(&mut self, hostname: &str) {
         self.excused.insert(hostname.to_owned(), self.now);
@@ -544,30 +308,6 @@ impl Real {
     pub fn is_in(&self, hostname: &str) -> bool {
         let Some(id) = self.instance(hostname).and_then(|i| i.ec2_id.clone()) else { return false };
         self.balancers().all(|(_, b)| b.targets.get(&id) == Some(&Target::InService))
-    }
-
-    pub fn lose_flights(&mut self, hostname: &str) {
-        let (lost, kept) = std::mem::take(&mut self.flights).into_iter().partition(|f: &Flight| f.hostname == hostname);
-        self.flights = kept;
-        let lost: Vec<Flight> = lost;
-        if let Some(flight) = lost.first() {
-            // A drain that passed its deadline is recorded, and checked where it is stopped.
-            let key = (flight.balancer.clone(), flight.ec2_id.clone());
-            if self.drain_began.get(&key).is_none_or(|began| began + 60_000 > self.now) {
-                self.lose(hostname, &format!("a connection of {} in flight", flight.balancer));
-            }
-        }
-    }
-
-    /// A container ends by itself or by hand.
-    pub fn kill(&mut self, hostname: &str, name: &str, removed: bool) {
-        self.excuse(hostname);
-        let Some(engine) = self.engine_mut(hostname) else { return };
-        if removed {
-            engine.containers.remove(name);
-        } else if let Some(container) = engine.containers.get_mut(name) {
-            container.state = State::Exited { exit_code: 137 };
-        }
     }
 
     /// The instance is gone in the middle of whatever it does; OpsWorks notices, and replaces the machine.
@@ -607,35 +347,6 @@ impl Real {
             _ => {}
         }
         Ok(())
-    }
-
-    /// What the other side says to an action that makes no sense to it.
-    fn nonsense(&self, action: &Action) -> Option<Trouble> {
-        let Action::Engine { node, what } = action else { return None };
-        let reached = self.is_at(node) && self.is_up(&node.hostname);
-        let engine = self.engine(&node.hostname).filter(|_| reached);
-        let Some(engine) = engine else { return Some(refuse(Class::Transient, "connection refused")) };
-        let missing = || Some(refuse(Class::Terminal, "no such container"));
-        match what {
-            EngineAction::Create { run } if engine.containers.contains_key(&run.name) => {
-                Some(refuse(Class::Terminal, "the name is in use"))
-            }
-            EngineAction::Start { id, .. } | EngineAction::Stop { id, .. } | EngineAction::Remove { id, .. } => {
-                if engine.containers.values().any(|c| c.id == *id) {
-                    None
-                } else {
-                    missing()
-                }
-            }
-            EngineAction::Rename { id, to, .. } => {
-                if engine.containers.contains_key(to) || !engine.containers.values().any(|c| c.id == *id) {
-                    missing()
-                } else {
-                    None
-                }
-            }
-            _ => None,
-        }
     }
 
     /// The action takes effect.

@@ -11,7 +11,7 @@ use evenkeel::{
 
 use crate::{
     driver::Sim,
-    real::{Ms, Real, refuse},
+    real::{Real, refuse},
     trial::first_digest,
 };
 
@@ -20,8 +20,6 @@ use crate::{
 pub struct Registry {
     /// How often a tag was moved.
     moved: BTreeMap<String, u64>,
-    /// It does not answer until then.
-    pub down: Ms,
 }
 
 impl Registry {
@@ -45,7 +43,7 @@ impl Real {
             return BTreeMap::new();
         }
         let images = desired.apps.iter().flat_map(|app| &app.containers).map(|container| &container.image);
-        let says = |image: &String| match self.registry.down > self.now {
+        let says = |image: &String| match self.registry_down > self.now {
             true => Seen::Unknown(refuse(Class::Transient, "the registry does not answer")),
             false => Seen::Known(self.registry.digest(image)),
         };
@@ -62,14 +60,10 @@ impl Sim {
 
     /// Something befalls the registry, or what is on record.
     pub fn registry_fault(&mut self) {
-        match self.dice.below(4) {
+        match self.dice.below(3) {
             0 => {
                 self.releases.clear();
                 self.say("(the store is lost: no release is on record)");
-            }
-            1 => {
-                self.real.registry.down = self.real.now + self.dice.between(1_000, 120_000);
-                self.say("(the registry does not answer)");
             }
             _ => {
                 let images: Vec<String> =

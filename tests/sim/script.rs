@@ -18,7 +18,9 @@ pub struct Script {
     pub seed: u64,
     /// One in so many actions does not end well; 0: all do.
     pub trouble: u64,
-    /// Many a launch is the last thing that a controller does.
+    /// One in so many actions is the last thing that a controller does; 0: none is.
+    pub crashes: u64,
+    /// Many a launch is, likewise.
     pub crashes_at_launch: bool,
     /// How often the controller looks while something is waited for.
     pub poll: Ms,
@@ -57,6 +59,7 @@ impl Script {
             scene,
             seed,
             trouble: [0, 30, 12, 6][dice.below(4) as usize],
+            crashes: [0, 0, 40, 12][dice.below(4) as usize],
             crashes_at_launch: scene.on_ec2() && dice.one_in(3),
             poll: dice.between(1_000, 8_000) * slow,
             drains: if dice.one_in(3) { 300_000 } else { 60_000 },
@@ -72,7 +75,7 @@ impl Script {
             script.shots = keep.iter().filter_map(|number| self.shots.get(*number).copied()).collect();
         }
         if cut.calm {
-            (script.trouble, script.crashes_at_launch) = (0, false);
+            (script.trouble, script.crashes, script.crashes_at_launch) = (0, 0, false);
         }
         script.until = cut.until.unwrap_or(script.until);
         script

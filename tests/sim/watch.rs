@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel::{
     action::{Action, EngineAction},
     plan::Plan,
-    spec::Desired,
+    spec::{Desired, image},
     status::Kind,
     world::{Instance, State, Target},
 };
 
-use crate::real::{Ms, Real, is_live, is_well, serves};
+use crate::{
+    engines::{is_live, is_well, serves},
+    real::{Ms, Real},
+};
 
 /// So long a read from the past can go on to tell what is no more.
 pub const PAST: Ms = 35_000;
@@ -27,6 +30,8 @@ pub struct Watch {
     pub settled: bool,
     /// The instances that were ever ours, by their EC2 id.
     known: BTreeSet<String>,
+    /// The volumes that there were.
+    volumes: BTreeSet<String>,
 }
 
 /// The instances that count: on EC2 one that is on its way out does not.
@@ -128,6 +133,16 @@ impl Watch {
                 }
             }
         }
+        if matches!(what, EngineAction::Stop { .. }) && is_well(&container) {
+            let declared = desired.apps.iter().flat_map(|app| &app.containers);
+            let next = declared.clone().find(|c| (0..c.replicas).any(|index| c.replica(index) == name));
+            let is_of = |found: &String, tag: &String| image::tagged(found) == tag;
+            let there =
+                |tag: &String| is_of(&container.image, tag) || engine.images.keys().any(|found| is_of(found, tag));
+            if next.is_some_and(|next| !there(&next.image)) {
+                return real.violate(format!("{action}, and the image that comes next is not there"));
+            }
+        }
         if matches!(what, EngineAction::Stop { .. }) && serves(&container) && is_well(&container) {
             if real.any_replica {
                 let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -179,6 +194,7 @@ impl Watch {
             self.known.extend(hosts.iter().filter_map(|(_, id)| id.clone()));
             self.out.retain(|host| hosts.iter().any(|(name, _)| name == host));
         }
+        self.keeps_volumes(real);
         let mut names = BTreeSet::new();
         for (hostname, ec2_id) in &hosts {
             if !names.insert(hostname) {
@@ -201,12 +217,14 @@ impl Watch {
             return;
         }
         let least = app.rollout.min_in_service.min(desired.stack.layers[0].instances.count) as usize;
+        let serves = |hostname: &str, id: &Option<String>| id.as_ref().is_some_and(|id| real.is_well(id, hostname));
         let short: Vec<String> = real
             .balancers()
             .filter_map(|(name, b)| {
                 let counted = hosts.iter().filter(|(hostname, id)| {
                     real.excused.contains_key(hostname)
-                        || id.as_ref().is_some_and(|id| b.targets.get(id) == Some(&Target::InService))
+                        || (id.as_ref().is_some_and(|id| b.targets.get(id) == Some(&Target::InService))
+                            && serves(hostname, id))
                 });
                 // What was taken away by hand may be gone from the list, and not be back yet.
                 let away = real.excused.keys().filter(|name| !hosts.iter().any(|(hostname, _)| hostname == *name));
@@ -217,5 +235,24 @@ impl Watch {
         if let Some(short) = short.first() {
             real.violate(short.clone());
         }
+    }
+
+    /// No volume is ever gone, and of those that are attached no two are the same one's.
+    fn keeps_volumes(&mut self, real: &mut Real) {
+        let there: BTreeSet<String> = real.volumes().iter().map(|volume| volume.id.clone()).collect();
+        if let Some(gone) = self.volumes.difference(&there).next() {
+            let what = format!("volume {gone} is gone, though volumes are to be retained");
+            real.violate(what);
+        }
+        let mut places = BTreeSet::new();
+        let attached = real.volumes().iter().filter(|volume| volume.attached_to.is_some());
+        let twice = attached
+            .filter_map(|volume| Some((&volume.attached_to, volume.mount_point.as_ref()?)))
+            .find(|place| !places.insert(*place))
+            .map(|place| format!("two volumes are one instance's for {}", place.1));
+        if let Some(twice) = twice {
+            real.violate(twice);
+        }
+        self.volumes = there;
     }
 }

@@ -1,0 +1,70 @@
+//! What goes wrong with the controller itself, its clock, its source of manifests, the registry and the pace of engines.
+
+use std::time::Duration;
+
+use crate::{driver::Sim, faults::a_host};
+
+/// One of it.
+pub fn inject(sim: &mut Sim) {
+    let now = sim.real.now;
+    match sim.dice.below(11) {
+        0 => sim.hand_over(),
+        1 => {
+            // Whether a new container has had its time is judged by its engine's clock against the controller's: they
+            // may not be minutes apart.
+            let by = sim.dice.between(1, 20);
+            let forward = sim.dice.one_in(2);
+            sim.say(format_args!("(the clock jumps {} by {by}s)", if forward { "forward" } else { "back" }));
+            let by = i64::try_from(by).expect("seconds") * 1_000;
+            sim.skew = if forward { by } else { -by };
+            if sim.dice.one_in(2) {
+                sim.crash();
+            }
+        }
+        2 => {
+            // A key that nobody knows: the whole revision is refused.
+            let text = sim.text.replace("  region:", "  regoin: eu-west-1\n  region:");
+            sim.declare(&text);
+            if sim.dice.one_in(3) {
+                sim.crash();
+            }
+        }
+        3 => {
+            sim.declare("");
+        }
+        4 => {
+            sim.real.registry_down = now + sim.dice.between(10_000, 120_000);
+            sim.say("(the registry gives no answer)");
+        }
+        5 => {
+            let Some((hostname, _)) = a_host(sim) else { return };
+            let until = now + sim.dice.between(10_000, 90_000);
+            sim.say(format_args!("(the engine of {hostname} is slow)"));
+            sim.slow.insert(hostname, until);
+        }
+        6 => {
+            let rest = sim.dice.between(0, 1);
+            sim.say("(one read misses a page)");
+            sim.haze.page = usize::try_from(rest).ok();
+        }
+        7 => {
+            sim.storm_until = now + sim.dice.between(10_000, 60_000);
+            sim.say("(AWS refuses, or gives no answer)");
+        }
+        _ => sim.registry_fault(),
+    }
+}
+
+impl Sim {
+    /// The controller is asked to end, and another one is begun at once: it has no lease before the first has ended.
+    fn hand_over(&mut self) {
+        self.say("(another controller begins, and this one is asked to end)");
+        self.leaves_at = Some(self.real.now + 8_000);
+        self.another = true;
+    }
+
+    /// How far the controller's clock is from the true one.
+    pub fn off(&self) -> (Duration, bool) {
+        (Duration::from_millis(self.mind.skew.unsigned_abs()), self.mind.skew < 0)
+    }
+}
