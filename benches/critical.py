@@ -12,7 +12,9 @@ from datetime import datetime
 from fleet import Engine
 from watch import Watch
 
-CALL = re.compile(r'^time="(\S+?)(?:\.(\d+))?Z" .*msg="Calling POST /v[\d.]+/containers/(?:[^/" ]+/)?(create|rename|start|stop)\b')
+CALL = re.compile(
+    r'^time="(\S+?)(?:\.(\d+))?Z" .*msg="Calling POST /v[\d.]+/containers/(?:[^/" ]+/)?(create|rename|start|stop)\b'
+)
 STEPS = ("drain", "stop", "rename", "create", "start", "healthy", "in service")
 
 

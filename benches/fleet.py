@@ -33,9 +33,8 @@ class Engine:
 
     def follow(self, *words: str) -> subprocess.Popen:
         """One command of Docker's own client that goes on until it is ended, or the engine is."""
-        return subprocess.Popen(
-            ["docker", *words], env=self._env(), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        nothing = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(["docker", *words], env=self._env(), text=True, stdout=subprocess.PIPE, **nothing)
 
     def _env(self) -> dict[str, str]:
         return os.environ | {

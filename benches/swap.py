@@ -278,10 +278,10 @@ def verdict(rounds: list[Round]) -> int:
         (f"the whole against the waits (at most {LIMIT})", ratios, good),
         ("requests lost by Evenkeel", f"{lost:,}", lost == 0),
     ])  # fmt: skip
-    if not good or os.environ.get("VERBOSE"):
-        screen.line("  Nothing had to be waited for:", "red")
-        for gap in sorted(account.gaps, key=lambda gap: -gap.seconds):
-            screen.line(f"    {gap.seconds:6.2f} s  {gap.between}")
+    gaps = sorted(account.gaps, key=lambda gap: -gap.seconds)
+    screen.line("  Where nothing had to be waited for" + (", the longest:" if good else ":"), None if good else "red")
+    for gap in gaps[:5] if good else gaps:
+        screen.line(f"    {gap.seconds:6.2f} s  {gap.between}")
     return 0 if good and not lost else 1
 
 

@@ -68,8 +68,9 @@ def update(engines: list[Engine], image: str, look) -> float:
 
 def tasks(manager: Engine) -> dict[str, str]:
     """What Swarm says of each engine's present task."""
-    lines = manager.do("service", "ps", SERVICE, "--filter", "desired-state=running", "--format", "{{.Node}}\t{{.Image}} {{.CurrentState}}")
-    found = (line.split("\t") for line in lines.splitlines())
+    form = "{{.Node}}\t{{.Image}} {{.CurrentState}}"
+    lines = manager.do("service", "ps", SERVICE, "--filter", "desired-state=running", "--format", form).splitlines()
+    found = (line.split("\t") for line in lines)
     return {node: " ".join(state.split()[:2]).lower() for node, state in found}
 
 

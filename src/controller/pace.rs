@@ -15,7 +15,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace { resync: Duration::from_secs(30), poll: Duration::from_secs(1), soon: Duration::from_millis(200) }
+        Pace { resync: Duration::from_secs(30), poll: Duration::from_secs(1), soon: Duration::from_millis(100) }
     }
 }
 
@@ -53,6 +53,6 @@ mod tests {
     fn a_long_wait_costs_one_look_a_second() {
         let minutes = |n: u64| looks(Duration::from_secs(60 * n)).len();
         assert_eq!(minutes(5) - minutes(4), 60);
-        assert!(minutes(1) <= 60 + 20, "{} looks in the first minute", minutes(1));
+        assert!(minutes(1) <= 60 + 30, "{} looks in the first minute", minutes(1));
     }
 }
