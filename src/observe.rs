@@ -8,6 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
+mod evidence;
+
 use crate::{
     action::{Lane, Node},
     plan::{fleet, slot},
@@ -52,6 +54,8 @@ pub struct Picture {
     /// How the balancers that Evenkeel makes are set up, which changes as seldom as the provider's side.
     owned: Option<(Instant, Owned)>,
     engines: BTreeMap<Node, EngineLook>,
+    /// Instances on which a container was stopped since they are out of their balancers, by hostname.
+    stopped: BTreeSet<String>,
 }
 
 /// One look at the provider.
@@ -99,7 +103,15 @@ const AFTER_NO_ANSWER: Duration = Duration::from_secs(3);
 impl Picture {
     /// Nothing seen yet.
     pub fn new(ports: Ports) -> Picture {
-        Picture { ports, cloud: None, answered: None, balancers: None, owned: None, engines: BTreeMap::new() }
+        Picture {
+            ports,
+            cloud: None,
+            answered: None,
+            balancers: None,
+            owned: None,
+            engines: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+        }
     }
 
     /// What the lane can change must be looked at again.
@@ -196,6 +208,7 @@ impl Picture {
             seen.engines.insert(node.hostname.clone(), found.seen.clone());
             self.engines.insert(node, found);
         }
+        self.ask_who_is_connected(desired, &mut seen).await;
         seen
     }
 

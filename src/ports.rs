@@ -69,6 +69,12 @@ pub trait Engines: Send + Sync {
     /// Looks at one engine: all containers, the volumes, and which of `images` it has. Bounded in time.
     async fn look(&self, node: &Node, images: &BTreeSet<String>) -> Seen<Engine>;
 
+    /// How many connections are established to the ports that a container publishes; nothing where that cannot be told.
+    /// Bounded in time.
+    async fn connections(&self, _node: &Node, _id: &str) -> Option<u32> {
+        None
+    }
+
     /// Carries out one action. `progress` gets a line now and then while it takes long (a pull's percentage).
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::{
     snapshot,
 };
 use crate::{
-    action::{Action, Lane, Node},
+    action::{Action, EngineAction, Lane, Node},
     apply::apply,
     observe::{Ages, Picture, Ports},
     plan::{Facts, Failure, Intent, Plan, fleet, plan},
@@ -183,6 +183,7 @@ impl Reconciler {
             Ok(intents) => {
                 self.facts.intents = intents;
                 let plan = plan(&self.desired, &seen, &self.facts, now);
+                self.facts.advance(&plan);
                 self.forget_what_is_over(&plan, &seen, now);
                 plan
             }
@@ -238,6 +239,9 @@ impl Reconciler {
             self.picture.touch(&action.lane());
             match result {
                 Ok(()) => {
+                    if let Action::Engine { node, what: EngineAction::Stop { .. } } = &action {
+                        self.picture.stopped(&node.hostname);
+                    }
                     self.facts.failures.remove(&key);
                     self.waits.remove(&key);
                     self.tell(&News::Done(key, seconds));
@@ -445,6 +449,7 @@ fn blocks(condition: &Condition, facts: &Facts) -> bool {
         | Kind::ReleaseFailed
         | Kind::Failing
         | Kind::Refused
+        | Kind::ProgressDeadlineExceeded
         | Kind::InstanceTrouble
         | Kind::BalancerTrouble => true,
         Kind::ActionFailed | Kind::Unobservable => {

@@ -72,6 +72,8 @@ pub(super) fn careful(slots: &[Slot<'_>]) -> Rollout {
         max_unavailable: a.max_unavailable.min(b.max_unavailable),
         drain_timeout: a.drain_timeout.max(b.drain_timeout),
         settle: a.settle.max(b.settle),
+        soak: a.soak.max(b.soak),
+        progress_deadline: a.progress_deadline.max(b.progress_deadline),
         ..a
     })
 }

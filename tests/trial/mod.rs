@@ -239,6 +239,7 @@ impl Trial {
         self.facts.note(&self.desired, &seen, self.world.now);
         self.facts.intents.extend(self.intents.clone());
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
+        self.facts.advance(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
         plan
     }
