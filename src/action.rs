@@ -282,6 +282,9 @@ pub struct Guard {
     pub ec2_id: String,
     /// The balancers.
     pub balancers: Vec<String>,
+    /// The containers, by name and id, whose published ports must have no connection.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unconnected: BTreeMap<String, String>,
 }
 
 /// A container, with everything filled in: what `docker create` is told.

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    action::{Action, EngineAction, Guard},
+    action::{Action, EngineAction, Guard, Node},
     observe::Ports,
     ports::Progress,
     spec::{Stack, balancer::words},
-    world::{Class, Seen, Target, Trouble},
+    world::{Class, Seen, Target, Trouble, connections},
 };
 
 /// Carries out one action.
@@ -33,7 +33,9 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
         }
         Action::Engine { node, what } => {
             if let EngineAction::Stop { name, guard: Some(guard), .. } = what {
-                still_out(ports, stack, guard, &format!("{}/{name}", node.hostname)).await?;
+                let subject = format!("{}/{name}", node.hostname);
+                still_out(ports, stack, guard, &subject).await?;
+                still_unconnected(ports, node, guard, &subject).await?;
             }
             ports.engines.apply(node, what, progress).await
         }
@@ -80,6 +82,17 @@ async fn still_out(ports: &Ports, stack: &Stack, guard: &Guard, subject: &str) -
     Ok(())
 }
 
+/// Nobody has connected meanwhile. What cannot tell any more stands in the way of nothing.
+async fn still_unconnected(ports: &Ports, node: &Node, guard: &Guard, subject: &str) -> Result<(), Trouble> {
+    for (name, id) in &guard.unconnected {
+        if let Some(count) = ports.engines.connections(node, id).await.filter(|count| *count > 0) {
+            let message = format!("{subject} was not stopped: {} to {name} came up", connections(count));
+            return Err(Trouble { class: Class::Transient, message });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -92,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{Node, Release},
+        action::{Access, Node, Release, StopHow},
         ports::{Balancers, Cloud, Engines, Records},
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
@@ -103,6 +116,7 @@ mod tests {
     /// A load balancer that says one thing of every instance, and what the provider was asked for.
     struct Fake {
         says: Seen<Option<Target>>,
+        connections: Option<u32>,
         asked: Mutex<Vec<String>>,
     }
 
@@ -143,8 +157,13 @@ mod tests {
             unreachable!("no registry is asked")
         }
 
-        async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
-            unreachable!("nothing is done on an engine")
+        async fn apply(&self, _: &Node, what: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(what.to_string());
+            Ok(())
+        }
+
+        async fn connections(&self, _: &Node, _: &str) -> Option<u32> {
+            self.connections
         }
 
         async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
@@ -157,19 +176,48 @@ mod tests {
         }
     }
 
-    async fn terminate(says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
-        end(Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into() }, says).await
-    }
-
-    async fn end(action: Action, says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
+    async fn done(
+        action: Action,
+        says: Seen<Option<Target>>,
+        connections: Option<u32>,
+    ) -> (Result<(), Trouble>, usize) {
         let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
         let stack = validate::load("r1", files).unwrap().into_values().next().unwrap().stack;
-        let fake = Arc::new(Fake { says, asked: Mutex::default() });
+        let fake = Arc::new(Fake { says, connections, asked: Mutex::default() });
         let ports =
             Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone(), records: fake.clone() };
         let result = apply(&ports, &stack, &action, &(Arc::new(|_| ()) as _)).await;
         let asked = fake.asked.lock().unwrap().len();
         (result, asked)
+    }
+
+    async fn terminate(says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
+        done(Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into() }, says, None).await
+    }
+
+    async fn stop(connections: Option<u32>) -> (Result<(), Trouble>, usize) {
+        let access = Access::Tls { name: None };
+        let node = Node { hostname: "docker1".into(), endpoint: "192.0.2.1:2376".into(), access };
+        let unconnected = BTreeMap::from([("nginx0".into(), "1".into())]);
+        let guard = Guard { ec2_id: "i-1".into(), balancers: vec!["hello".into()], unconnected };
+        let how = StopHow { signal: None, timeout: std::time::Duration::from_secs(1) };
+        let what = EngineAction::Stop { id: "2".into(), name: "app0".into(), stop: how, guard: Some(guard) };
+        done(Action::Engine { node, what }, Seen::Known(None), connections).await
+    }
+
+    #[tokio::test]
+    async fn what_somebody_connected_to_meanwhile_is_not_stopped() {
+        let (result, asked) = stop(Some(1)).await;
+        let trouble = result.unwrap_err();
+        assert_eq!((trouble.class, asked), (Class::Transient, 0));
+        assert_eq!(trouble.message, "docker1/app0 was not stopped: 1 connection to nginx0 came up");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_is_connected_to_or_cannot_tell_is_stopped() {
+        for connections in [Some(0), None] {
+            assert_eq!(stop(connections).await, (Ok(()), 1));
+        }
     }
 
     #[tokio::test]
@@ -185,16 +233,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_instance_of_opsworks_is_not_stopped_either_while_it_gets_requests() {
-        let stop = |ec2_id: Option<&str>| Action::StopInstance {
+        let stop_of = |ec2_id: Option<&str>| Action::StopInstance {
             id: "0f1c".into(),
             ec2_id: ec2_id.map(str::to_owned),
             hostname: "docker1".into(),
         };
-        let (result, asked) = end(stop(Some("i-1")), Seen::Known(Some(Target::InService))).await;
+        let (result, asked) = done(stop_of(Some("i-1")), Seen::Known(Some(Target::InService)), None).await;
         assert_eq!((result.unwrap_err().class, asked), (Class::Transient, 0));
-        assert_eq!(end(stop(Some("i-1")), Seen::Known(None)).await, (Ok(()), 1));
+        assert_eq!(done(stop_of(Some("i-1")), Seen::Known(None), None).await, (Ok(()), 1));
         // It never was on EC2, so that no load balancer can know it.
-        assert_eq!(end(stop(None), Seen::Known(Some(Target::InService))).await, (Ok(()), 1));
+        assert_eq!(done(stop_of(None), Seen::Known(Some(Target::InService)), None).await, (Ok(()), 1));
     }
 
     #[tokio::test]

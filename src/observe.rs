@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
+mod evidence;
 mod registry;
 
 use registry::Registry;
@@ -59,6 +60,8 @@ pub struct Picture {
     engines: BTreeMap<Node, EngineLook>,
     registry: Registry,
     patience: Duration,
+    /// Instances on which a container was stopped since they are out of their balancers, by hostname.
+    stopped: BTreeSet<String>,
 }
 
 /// One look at the provider.
@@ -116,6 +119,7 @@ impl Picture {
             balancers: None,
             owned: None,
             engines: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             registry: Registry::new(ports.engines.clone()),
             patience: FIRST_ANSWER,
             ports,
@@ -222,6 +226,7 @@ impl Picture {
         self.balancers = Some((balancers_at, balancers));
         self.owned = Some((owned_at, owned));
         self.engines = engines;
+        self.ask_who_is_connected(desired, &mut seen).await;
         seen.registry = self.registry.look(&self.tags(desired), self.patience).await;
         seen
     }

@@ -76,6 +76,12 @@ pub trait Engines: Send + Sync {
     /// When the engine itself gives no answer: another one may.
     async fn digest(&self, node: &Node, image: &str) -> Result<Seen<String>, Trouble>;
 
+    /// How many connections are established to the ports that a container publishes; nothing where that cannot be told.
+    /// Bounded in time.
+    async fn connections(&self, _node: &Node, _id: &str) -> Option<u32> {
+        None
+    }
+
     /// Carries out one action. `progress` gets a line now and then while it takes long (a pull's percentage).
     ///
     /// # Errors

@@ -37,6 +37,8 @@ pub enum Kind {
     Refused,
     /// A drain took longer than `drainTimeout` and the swap went on.
     DrainTimedOut,
+    /// A rollout hangs: no other instance was done within `progressDeadline`.
+    ProgressDeadlineExceeded,
     /// An instance is in a state that needs a person.
     InstanceTrouble,
     /// An instance was launched otherwise than is declared now, and only a new one can be as declared.

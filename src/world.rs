@@ -316,6 +316,14 @@ pub struct Engine {
     pub images: BTreeMap<String, String>,
     /// Names of the volumes on it.
     pub volumes: BTreeSet<String>,
+    /// How many connections are established to the ports that a container publishes, by its name. What is not here was
+    /// not asked, publishes none, or cannot tell.
+    pub connections: BTreeMap<String, u32>,
+}
+
+/// So many connections, in words.
+pub fn connections(count: u32) -> String {
+    format!("{count} connection{}", if count == 1 { "" } else { "s" })
 }
 
 /// A container on an engine.

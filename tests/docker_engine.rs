@@ -502,6 +502,41 @@ async fn a_published_port_answers_and_links_and_shared_volumes_reach_the_other_c
 }
 
 #[tokio::test]
+async fn whoever_is_connected_to_a_published_port_is_counted_and_a_container_s_own_checks_are_not() {
+    let corner = &Corner::new("conn").await;
+    let port = Port { host_ip: None, host_port: Some(28090), container_port: 8080, protocol: "tcp".into() };
+    // It talks to itself as well, as a health check does.
+    let script = "httpd -f -p 8080 -h /tmp & sleep 1; sleep 600 | nc 127.0.0.1 8080 & wait";
+    let id = corner.launch(&Run { ports: vec![port.clone()], ..run("conn0", script) }).await;
+    let alone = corner.launch(&run("conn1", OBEDIENT)).await;
+    let count = |id: String| async move { corner.engines.connections(&corner.node, &id).await };
+    assert_eq!(count(id.clone()).await, Some(0));
+    assert_eq!(count(alone).await, None, "it publishes nothing");
+
+    let host = corner.node.endpoint.rsplit_once(':').unwrap().0;
+    let begun = Instant::now();
+    let connect = || tokio::net::TcpStream::connect((host, 28090));
+    let (one, other) = (connect().await.unwrap(), connect().await.unwrap());
+    while count(id.clone()).await != Some(2) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", count(id.clone()).await);
+    }
+    drop(one);
+    while count(id.clone()).await != Some(1) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", count(id.clone()).await);
+    }
+    drop(other);
+
+    let bare = Run { env: BTreeMap::from([("PATH".into(), "/nowhere".into())]), ..run("conn2", OBEDIENT) };
+    let port = Port { host_port: Some(28091), ..port };
+    let script = OBEDIENT.replace("sleep", "/bin/sleep");
+    let id = corner.launch(&Run { ports: vec![port], command: Some(vec![script]), ..bare }).await;
+    assert_eq!(count(id.clone()).await, None, "it has no cat to tell with");
+    corner.stop(&id, None, 1).await.unwrap();
+    assert_eq!(count(id).await, None, "it does not run");
+    corner.clear().await;
+}
+
+#[tokio::test]
 async fn what_happens_on_the_engine_wakes_the_watcher_and_health_checks_do_not() {
     let corner = Arc::new(Corner::new("event").await);
     let (wake, mut woken) = mpsc::channel(64);

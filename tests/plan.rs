@@ -7,7 +7,7 @@
 //! does not) · `until TEXT` (up to and with the first action that
 //! begins so) · `broken IMAGE HOW` ·
 //! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
-//! · `container HOST/NAME STATE` · `foreign HOST/NAME` · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
+//! · `container HOST/NAME STATE` · `connected HOST/NAME NUMBER` · `foreign HOST/NAME` · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
 //! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` (reads miss it), `lost ACTION` (it is done, and its answer
 //! never comes), `impaired HOST`, `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
 //! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
@@ -185,8 +185,13 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 "dead" => container.state = State::Dead,
                 "paused" => container.state = State::Paused,
                 "unhealthy" => container.health = Some(Health::Unhealthy),
+                "restarted" => container.restarts += 1,
                 other => panic!("{other}?"),
             }
+        }
+        "connected" => {
+            let (host, name) = words[0].split_once('/').expect("HOST/NAME");
+            trial.engine(host).connections.insert(name.into(), words[1].parse().expect("a number"));
         }
         "foreign" => {
             let (host, name) = rest.split_once('/').expect("HOST/NAME");

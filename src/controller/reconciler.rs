@@ -17,7 +17,7 @@ use super::{
     snapshot,
 };
 use crate::{
-    action::{Action, Lane, Node},
+    action::{Action, EngineAction, Lane, Node},
     apply::apply,
     observe::{Ages, Picture, Ports},
     plan::{Facts, Failure, Intent, Plan, fleet, plan},
@@ -171,6 +171,7 @@ impl Reconciler {
         let plan = match remembered {
             Ok(()) => {
                 let plan = plan(&self.desired, &seen, &self.facts, now);
+                self.facts.advance(&plan);
                 self.forget_what_is_over(&plan, &seen, now);
                 plan
             }
@@ -241,6 +242,9 @@ impl Reconciler {
             self.picture.touch(&action, result.is_ok());
             match result {
                 Ok(()) => {
+                    if let Action::Engine { node, what: EngineAction::Stop { .. } } = &action {
+                        self.picture.stopped(&node.hostname);
+                    }
                     self.facts.failures.remove(&key);
                     self.waits.remove(&key);
                     self.tell(&News::Done(key, seconds));
@@ -450,6 +454,7 @@ fn blocks(condition: &Condition, facts: &Facts) -> bool {
         | Kind::ImageUnavailable
         | Kind::Failing
         | Kind::Refused
+        | Kind::ProgressDeadlineExceeded
         | Kind::InstanceTrouble
         | Kind::BalancerTrouble => true,
         Kind::ActionFailed | Kind::Unobservable => {

@@ -64,6 +64,7 @@ async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error
         containers,
         images: images::present(wanted, &images),
         volumes: volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect(),
+        connections: BTreeMap::new(),
     })
 }
 

@@ -6,6 +6,7 @@
 mod apply;
 pub mod authority;
 mod certs;
+mod connections;
 mod create;
 mod events;
 mod health;
@@ -64,6 +65,10 @@ impl ports::Engines for Engines {
 
     async fn apply(&self, node: &Node, what: &EngineAction, progress: &Progress) -> Result<(), Trouble> {
         apply::apply(&self.transport, node, what, progress).await
+    }
+
+    async fn connections(&self, node: &Node, id: &str) -> Option<u32> {
+        connections::count(&self.transport, node, id).await
     }
 
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>) {

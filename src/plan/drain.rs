@@ -29,7 +29,8 @@ impl Desk<'_> {
             return None;
         }
         let balancers = self.layer.load_balancers.iter().map(|balancer| balancer.name().to_owned()).collect();
-        Some(Guard { ec2_id: view.instance.ec2_id.clone()?, balancers })
+        let unconnected = self.unconnected(view);
+        Some(Guard { ec2_id: view.instance.ec2_id.clone()?, balancers, unconnected })
     }
 
     /// Takes the instance out of its balancers, step by step.
@@ -94,7 +95,7 @@ impl Desk<'_> {
             plan.hold(hostname, "the load balancers to settle (rollout.settle)", Some(until));
             return Drained::NotYet;
         }
-        Drained::Yes
+        if self.waits_for_connections(plan, view, since) { Drained::NotYet } else { Drained::Yes }
     }
 
     /// An instance with nothing left to do serves, or says why it does not.
@@ -161,6 +162,7 @@ pub(super) fn drain_for_removal(
         );
         return false;
     }
-    let view = View { instance, node: None, engine: None, looks: Vec::new(), leftovers: Vec::new(), standing };
+    let engine = seen.engines.get(&instance.hostname).and_then(Seen::known);
+    let view = View { instance, node: None, engine, looks: Vec::new(), leftovers: Vec::new(), standing };
     !matches!(desk.drained(plan, &view, keep), Drained::NotYet)
 }

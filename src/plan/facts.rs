@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{fleet, intent::Intent, subject};
+use super::{fleet, intent::Intent, progress::Progress, subject};
 use crate::{
     action::{Action, Lane, Release},
     spec::Desired,
@@ -24,10 +24,14 @@ pub struct Facts {
     pub failures: BTreeMap<String, Failure>,
     /// Lanes with an action under way.
     pub busy: BTreeSet<Lane>,
-    /// Since when an instance is being drained, by hostname.
+    /// Since when an instance is being drained, or has been before it was out, by hostname.
     pub draining_since: BTreeMap<String, Timestamp>,
     /// Since when an instance is registered with none of its balancers, by hostname.
     pub out_since: BTreeMap<String, Timestamp>,
+    /// Since when every balancer has an instance in service, by hostname.
+    pub in_since: BTreeMap<String, Timestamp>,
+    /// How far the rollout of each layer is that has one under way.
+    pub progress: BTreeMap<String, Progress>,
     /// Since when a container is running and not unhealthy, by its id.
     pub up_since: BTreeMap<String, Timestamp>,
     /// Since when an instance's engine cannot be reached, by the instance's id.
@@ -132,7 +136,7 @@ impl Facts {
         self.note_gone(seen, now);
         let Some(instances) = seen.provided.instances.known() else { return };
         self.note_engines(instances, seen, now);
-        for since in [&mut self.draining_since, &mut self.out_since] {
+        for since in [&mut self.draining_since, &mut self.out_since, &mut self.in_since] {
             since.retain(|hostname, _| instances.iter().any(|instance| instance.hostname == *hostname));
         }
         for instance in instances {
@@ -140,9 +144,15 @@ impl Facts {
             let mut draining = false;
             let mut registered = false;
             let mut known = true;
+            let (mut serves, mut balanced) = (true, false);
             for name in fleet::balancers_of(desired, seen, instance) {
+                balanced = true;
                 match seen.balancers.get(name).and_then(|b| b.known()) {
                     Some(balancer) => match balancer.targets.get(ec2_id) {
+                        Some(Target::InService) => {
+                            registered = true;
+                            continue;
+                        }
                         Some(Target::Draining) => {
                             draining = true;
                             registered = true;
@@ -152,12 +162,16 @@ impl Facts {
                     },
                     None => known = false,
                 }
+                serves = false;
             }
             if !known {
                 continue;
             }
-            keep(&mut self.draining_since, &instance.hostname, draining, now);
+            // It goes on until the instance is back: the last connections may outlive the balancers' word.
+            let drains = draining || (!registered && self.draining_since.contains_key(&instance.hostname));
+            keep(&mut self.draining_since, &instance.hostname, drains, now);
             keep(&mut self.out_since, &instance.hostname, !registered, now);
+            keep(&mut self.in_since, &instance.hostname, balanced && serves, now);
         }
     }
 }

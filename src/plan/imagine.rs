@@ -354,6 +354,8 @@ fn on_engine(engine: &mut Engine, what: EngineAction, id: String, now: Timestamp
             {
                 container.state = State::Exited { exit_code: 0 };
             }
+            // From the first stop on nobody is asked any more.
+            engine.connections.clear();
         }
         EngineAction::Rename { id, to, .. } => {
             let from = engine.containers.iter().find(|(_, container)| container.id == id).map(|(name, _)| name.clone());

@@ -6,6 +6,7 @@
 //! an ideal world, which is how `evenkeel plan` can show every step before the first is taken.
 
 pub mod collect;
+mod connected;
 pub mod container;
 mod drain;
 pub mod ec2;
@@ -18,24 +19,27 @@ pub mod lineup;
 pub mod node;
 pub mod opsworks;
 mod permit;
+pub mod progress;
 pub mod releases;
 pub mod render;
 mod resolve;
 pub mod rollout;
 pub mod slot;
+mod soak;
 mod standing;
 mod subject;
 mod surge;
 pub mod traffic;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 pub use facts::{Facts, Failure, Released};
 pub use intent::Intent;
+pub use progress::Progress;
 
 use crate::{
     action::{Action, EngineAction},
@@ -65,6 +69,9 @@ pub struct Plan {
     /// The layers whose containers wait for a listener that is to send requests to another port of theirs.
     #[serde(skip)]
     pub torn: BTreeSet<String>,
+    /// How far the rollout of each layer is that has one under way.
+    #[serde(skip)]
+    pub progress: BTreeMap<String, Progress>,
     /// The keys of all actions that are wanted now, those held back after a failure or for an intent included.
     #[serde(skip)]
     pub wanted: BTreeSet<String>,

@@ -283,7 +283,10 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
             // In the middle of a swap, a new container that fails makes way for the old one at once.
             Verdict::Bad(_) if fallback.is_some() => {
                 look.going_back = true;
-                if is_live(current) {
+                if may_serve(current) && look.serves {
+                    // It has ended before, and runs again: it may be serving, and is drained first.
+                    Need::Swap(stop(&slot.name, current))
+                } else if is_live(current) {
                     Need::Do(stop(&slot.name, current))
                 } else if let Some(earlier) = failed {
                     Need::Do(remove(earlier, &slot.failed_name()))
@@ -369,6 +372,10 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         (State::Created | State::Dead, _) | (State::Exited { .. }, Some(_)) => Need::Do(remove(current, &slot.name)),
         (State::Exited { .. }, None) => Need::Do(rename(current, &slot.name, &slot.old_name())),
     };
+}
+
+fn may_serve(container: &ContainerSeen) -> bool {
+    container.state == State::Running && matches!(container.health, None | Some(Health::Healthy))
 }
 
 fn failing(subject: &str, why: &str) -> Condition {

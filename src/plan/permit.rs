@@ -77,6 +77,7 @@ impl Desk<'_> {
     /// Not to be counted on while the one at hand is out: it lacks a place that the one at hand has.
     fn is_unavailable(&self, other: &View<'_>, at_hand: &View<'_>) -> bool {
         self.is_worked_on_for_traffic(other)
+            || self.soaks_until(other).is_some()
             || match other.standing {
                 Standing::Unknown => true,
                 Standing::NoBalancers => !other.serves_well(),
@@ -122,7 +123,8 @@ impl Desk<'_> {
 
     /// A container that serves nobody is swapped without draining, on as many instances at once as may be out.
     fn permit_quiet(&self, plan: &mut Plan, views: &[View<'_>], at: usize, taken: &mut BTreeSet<usize>) -> Permit {
-        let out = self.others_out(views, at, taken, |other| self.is_worked_on(other));
+        let out =
+            self.others_out(views, at, taken, |other| self.is_worked_on(other) || self.soaks_until(other).is_some());
         let is_out = matches!(views[at].standing, Standing::Out | Standing::Draining(_));
         if out.len() >= self.rollout.max_unavailable as usize && !is_out {
             plan.hold(views[at].hostname(), format!("its turn: {} first", out.join(", ")), None);
@@ -239,6 +241,11 @@ impl Desk<'_> {
             plan.hold(view.hostname(), "the other instances to be in service", None);
             return Permit::Withheld;
         }
+        let soaks = |(i, other): &(usize, &View<'_>)| *i != at && self.soaks_until(other).is_some();
+        if let Some((_, other)) = views.iter().enumerate().find(soaks).filter(|_| view.serves_well()) {
+            plan.hold(view.hostname(), format!("its turn: {} first", other.hostname()), None);
+            return Permit::Withheld;
+        }
         taken.insert(at);
         let Some(look) = look.filter(|look| look.up) else { return Permit::Granted(None) };
         if look.slot.container.allow_downtime {
@@ -270,13 +277,11 @@ impl Desk<'_> {
         }
         // What sends the requests on inside the instance (a haproxy, say) needs a moment to see that they are up.
         let up_since = siblings.iter().filter_map(|other| self.facts.up_since.get(other.id.as_ref()?)).max();
-        let until = up_since.copied().unwrap_or(self.now) + self.rollout.settle;
+        let (settle, soak) = (self.rollout.settle, self.rollout.soak);
+        let until = up_since.copied().unwrap_or(self.now) + settle.max(soak);
         if self.now < until {
-            plan.hold(
-                view.hostname(),
-                format!("{} to be taken up again (rollout.settle)", siblings[0].slot.name),
-                Some(until),
-            );
+            let what = if settle >= soak { "be taken up again (rollout.settle)" } else { "do well (rollout.soak)" };
+            plan.hold(view.hostname(), format!("{} to {what}", siblings[0].slot.name), Some(until));
             return Permit::Withheld;
         }
         Permit::Granted(None)

@@ -98,6 +98,10 @@ impl Releases {
                     "" => "it was not healthy in time".into(),
                     said => format!("it was not healthy in time: {said}"),
                 },
+                State::Exited { exit_code: 0 } if container.restarts > 0 => {
+                    let colon = if said.is_empty() { "" } else { ": " };
+                    format!("it ended and was started again {} times{colon}{said}", container.restarts)
+                }
                 // It was well itself, and only had to go back with the others.
                 _ if container.health == Some(Health::Healthy) || said.is_empty() => String::new(),
                 _ => said,

@@ -49,7 +49,8 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     resolve(plan, &Known { desired, engines: &engines, seen, facts, now }, &mut slots);
     let mut views = desk.views(plan, desired, &slots, &staying, &engines);
     wait_for_failed_pulls(&mut views, facts);
-    sweep(desired, layer, &mut views);
+    let soaks = views.iter().any(|view| desk.soaks_until(view).is_some());
+    sweep(desired, layer, soaks, &mut views);
 
     for view in &views {
         desk.pull(plan, view);
@@ -58,6 +59,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     for at in 0..views.len() {
         desk.instance(plan, &views, at, &mut taken);
     }
+    desk.progress(plan, desired, &views);
 }
 
 /// A container whose new image cannot be had on one instance is replaced on none.
@@ -84,8 +86,9 @@ fn wait_for_failed_pulls(views: &mut [View<'_>], facts: &Facts) {
 }
 
 /// Finds the leftovers, which takes knowing how far every instance is.
-fn sweep(desired: &Desired, layer: &Layer, views: &mut [View<'_>]) {
-    let all_seen = views.len() >= layer.instances.count as usize
+fn sweep(desired: &Desired, layer: &Layer, soaks: bool, views: &mut [View<'_>]) {
+    let all_seen = !soaks
+        && views.len() >= layer.instances.count as usize
         && views
             .iter()
             .all(|view| view.engine.is_some() && matches!(view.standing, Standing::InService | Standing::NoBalancers));
@@ -222,7 +225,10 @@ impl<'a> Desk<'a> {
                     plan.attempt(view.hostname(), action, self.facts, self.now);
                 }
             }
-            None => self.put_back(plan, view),
+            None => {
+                self.put_back(plan, view);
+                self.soak(plan, view);
+            }
         }
         for leftover in &view.leftovers {
             if let Need::Do(what) = &leftover.need {

@@ -74,6 +74,8 @@ pub(super) fn careful(slots: &[Slot<'_>], layer: &Layer) -> Rollout {
         drain_timeout: a.drain_timeout.max(b.drain_timeout),
         settle: a.settle.max(b.settle),
         surge: a.surge || b.surge,
+        soak: a.soak.max(b.soak),
+        progress_deadline: a.progress_deadline.max(b.progress_deadline),
         ..a
     });
     if rollout.surge {

@@ -280,6 +280,7 @@ impl Trial {
         self.facts.intents.extend(self.intents.clone());
         self.facts.releases = self.releases.clone();
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
+        self.facts.advance(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
         plan
     }

@@ -8,7 +8,11 @@ use super::{
     node::{Data, Node},
     quantity::{duration, duration_above_zero},
 };
-use crate::spec::{App, Rollout, app::DataSource, rollout::OnFailure};
+use crate::spec::{
+    App, Rollout,
+    app::DataSource,
+    rollout::{OnFailure, Share},
+};
 
 /// Reads `spec`; what is wrong is told, and left at a default.
 pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> App {
@@ -87,15 +91,15 @@ fn rollout(report: &Report<'_>, node: &Node) -> Option<Rollout> {
     let map = report.map(node, "`rollout`")?;
     let default = Rollout::default();
     let on_failure = [("rollback", OnFailure::Rollback), ("pause", OnFailure::Pause)];
+    let stay = map.optional("minInService", |report, node| amount(report, node, 0)).unwrap_or_default();
+    let leave = map.optional("maxUnavailable", |report, node| amount(report, node, 1)).unwrap_or_default();
     let rollout = Rollout {
-        min_in_service: map
-            .optional("minInService", |report, node| report.number(node, 0..=1000))
-            .unwrap_or(default.min_in_service),
-        max_unavailable: map
-            .optional("maxUnavailable", |report, node| report.number(node, 1..=1000))
-            .unwrap_or(default.max_unavailable),
+        min_in_service: stay.number.unwrap_or(default.min_in_service),
+        max_unavailable: leave.number.unwrap_or(default.max_unavailable),
+        share: Share { min_in_service: stay.percent, max_unavailable: leave.percent },
         drain_timeout: map.optional("drainTimeout", duration_above_zero).unwrap_or(default.drain_timeout),
         settle: map.optional("settle", duration).unwrap_or(default.settle),
+        soak: map.optional("soak", duration).unwrap_or(default.soak),
         progress_deadline: map.optional("progressDeadline", duration_above_zero).unwrap_or(default.progress_deadline),
         surge: map.optional("surge", Report::boolean).unwrap_or(default.surge),
         on_failure: map
@@ -104,4 +108,22 @@ fn rollout(report: &Report<'_>, node: &Node) -> Option<Rollout> {
     };
     map.finish();
     Some(rollout)
+}
+
+/// A number of instances, or a percentage of the layer's.
+#[derive(Default)]
+struct Amount {
+    number: Option<u32>,
+    percent: Option<u32>,
+}
+
+fn amount(report: &Report<'_>, node: &Node, least: u32) -> Option<Amount> {
+    let Data::Scalar { text, .. } = &node.data else { return report.expected(node, "a number like `1`, or `25%`") };
+    let Some(percent) = text.strip_suffix('%') else {
+        return report.number(node, least..=1000).map(|number| Amount { number: Some(number), percent: None });
+    };
+    match percent.trim_end().parse::<u32>() {
+        Ok(percent) if (least..=100).contains(&percent) => Some(Amount { number: None, percent: Some(percent) }),
+        _ => report.tell(&node.span, format!("`{text}` is out of range: {least}% to 100% are allowed"), None),
+    }
 }

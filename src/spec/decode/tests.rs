@@ -225,3 +225,29 @@ fn no_input_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn a_budget_is_a_number_of_instances_or_a_share_of_them() {
+    let rollout = |lines: &str| {
+        let text = format!(
+            "apiVersion: evenkeel/v1\nkind: App\nmetadata: {{name: a}}\nspec:\n  stack: s\n  layer: l\n  rollout: {lines}\n"
+        );
+        let (documents, problems) = decoded(&text);
+        (documents.apps[0].value.rollout.clone(), problems)
+    };
+    let (read, problems) = rollout("{minInService: 50%, maxUnavailable: \"25%\", soak: 10s}");
+    assert_eq!(problems, Vec::<String>::new());
+    assert_eq!((read.share.min_in_service, read.share.max_unavailable), (Some(50), Some(25)));
+    assert_eq!(read.soak, Duration::from_secs(10));
+    assert_eq!(rollout("{minInService: 0, maxUnavailable: 3}").0.max_unavailable, 3);
+    assert!(rollout("{minInService: 0%}").1.is_empty());
+    for (wrong, said) in [
+        ("{maxUnavailable: 0%}", "`0%` is out of range: 1% to 100% are allowed"),
+        ("{minInService: 101%}", "`101%` is out of range: 0% to 100% are allowed"),
+        ("{minInService: x%}", "`x%` is out of range"),
+        ("{maxUnavailable: 0}", "0 is out of range"),
+        ("{maxUnavailable: [1]}", "expected a number like `1`, or `25%`"),
+    ] {
+        assert!(rollout(wrong).1[0].contains(said), "{wrong}: {:?}", rollout(wrong).1);
+    }
+}

@@ -67,7 +67,10 @@ fn manifests(revision: &str, documents: Documents) -> Manifests {
         .collect();
     for app in documents.apps {
         if let Some(desired) = manifests.get_mut(&app.value.stack) {
-            desired.apps.push(app.value);
+            let mut app = app.value;
+            let layer = desired.stack.layers.iter().find(|layer| layer.short_name == app.layer);
+            app.rollout = app.rollout.scaled(layer.map_or(0, |layer| layer.instances.count));
+            desired.apps.push(app);
         }
     }
     for desired in manifests.values_mut() {
