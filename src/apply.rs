@@ -38,6 +38,7 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
             ports.engines.apply(node, what, progress).await
         }
         Action::Record { release } => ports.records.record(&stack.name, release),
+        Action::RecordMigration { migrated } => ports.records.record_migration(&stack.name, migrated),
         Action::TerminateInstance { id, hostname } => {
             gets_no_requests(ports, stack, id, hostname).await?;
             ports.cloud.apply(stack, action).await
@@ -92,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{Node, Release},
+        action::{Migrated, Node, Release},
         ports::{Balancers, Cloud, Engines, Records},
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
@@ -153,6 +154,11 @@ mod tests {
     impl Records for Fake {
         fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble> {
             self.asked.lock().unwrap().push(format!("{stack}: {release}"));
+            Ok(())
+        }
+
+        fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(format!("{stack}: {migrated}"));
             Ok(())
         }
     }

@@ -157,6 +157,7 @@ fn start() -> Trial {
             restarts: 0,
             health: None,
             started_at: None,
+            finished_at: None,
             last_words: None,
         };
         trial.engine(hostname).containers.insert("theirs".into(), foreign);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use evenkeel::{
-    action::{Action, EngineAction, Lane},
+    action::{Action, EngineAction, Lane, Migrated},
     plan::{Facts, Failure, Intent, Plan, Released, plan},
     spec::Desired,
     world::{Class, Observed, Provided, Rest, Seen, Trouble},
@@ -103,6 +103,7 @@ pub struct Sim {
     pub intents: BTreeMap<String, Intent>,
     /// Likewise.
     pub releases: BTreeMap<(String, String), Released>,
+    pub migrated: BTreeSet<(String, String, String)>,
     running: BTreeMap<Lane, Running>,
     /// Sent by a controller that is no more.
     orphans: Vec<(Ms, Action)>,
@@ -142,6 +143,7 @@ impl Sim {
             facts: Facts::default(),
             intents: BTreeMap::new(),
             releases: BTreeMap::new(),
+            migrated: BTreeSet::new(),
             running: BTreeMap::new(),
             orphans: Vec::new(),
             haze: Haze::default(),
@@ -285,6 +287,11 @@ impl Sim {
                 self.put_on_record(release);
                 Ok(())
             }
+            Action::RecordMigration { migrated } => {
+                let Migrated { app, container, key, .. } = migrated.clone();
+                self.migrated.insert((app, container, key));
+                Ok(())
+            }
             _ => self.real.effect(action, &mut self.dice),
         }
     }
@@ -373,6 +380,7 @@ impl Sim {
         self.facts.busy = self.running.keys().cloned().collect();
         self.facts.intents = self.intents.clone();
         self.facts.releases = self.releases.clone();
+        self.facts.migrated = self.migrated.clone();
         if let Some(defect) = self.defect {
             defect.facts(&mut self.facts);
         }
@@ -484,6 +492,7 @@ impl Sim {
         self.facts.note(&self.desired, &seen, now);
         self.facts.intents = self.intents.clone();
         self.facts.releases = self.releases.clone();
+        self.facts.migrated = self.migrated.clone();
         let plan = plan(&self.desired, &seen, &self.facts, now);
         self.watch.recorded(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));

@@ -11,6 +11,7 @@ mod dice;
 mod driver;
 mod faults;
 mod fleet;
+mod migrations;
 mod mishaps;
 mod real;
 mod registry;
@@ -88,7 +89,7 @@ fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
         }
         let engine = sim.real.engine(hostname).expect("an engine");
         for (name, container) in &engine.containers {
-            if name.ends_with(".old") || name.ends_with(".failed") {
+            if [".old", ".failed", ".migration"].iter().any(|kept| name.ends_with(kept)) {
                 return Err(format!("{hostname}/{name} is left over"));
             }
             let is_last = image::tagged(&container.image).ends_with(":4") && sim.is_newest(&container.image);

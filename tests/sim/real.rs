@@ -1,7 +1,7 @@
 //! What is really there: the provider, balancers with requests in flight, engines; and how time changes it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use crate::{
     cloud::{Cloud, is_alive},
     dice::Dice,
+    migrations::MIGRATION,
     registry::Registry,
     trial,
     watch::PAST,
@@ -48,10 +49,12 @@ pub struct Flight {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub enum Change {
     Healthy,
     Unhealthy,
     Exit,
+    /// A migration has done its work.
+    Finish,
 }
 
 #[derive(Clone)]
@@ -60,7 +63,7 @@ pub struct Real {
     pub now: Ms,
     /// What goes wrong with the containers of an image.
     pub fates: BTreeMap<String, Fate>,
-    changes: BTreeMap<String, (Ms, Change)>,
+    pub changes: BTreeMap<String, (Ms, Change)>,
     /// When a target is in service at the earliest.
     ready_at: BTreeMap<(String, String), Ms>,
     /// Since when a target drains.
@@ -72,6 +75,8 @@ pub struct Real {
     pub instance_at: BTreeMap<String, Ms>,
     pub cloud: Cloud,
     pub registry: Registry,
+    /// The migrations that went well, by their keys, as long as somebody could know.
+    pub migrated: BTreeSet<String>,
     pub flights: Vec<Flight>,
     /// Engines that do not answer until then.
     pub hung: BTreeMap<String, Ms>,
@@ -129,6 +134,7 @@ impl Real {
             instance_at: BTreeMap::new(),
             cloud: Cloud::default(),
             registry: Registry::default(),
+            migrated: BTreeSet::new(),
             flights: Vec::new(),
             hung: BTreeMap::new(),
             excused: BTreeMap::new(),
@@ -347,8 +353,14 @@ impl Real {
                     Change::Healthy => {}
                     Change::Unhealthy => container.health = Some(Health::Unhealthy),
                     Change::Exit => container.state = State::Exited { exit_code: 3 },
+                    Change::Finish => container.state = State::Exited { exit_code: 0 },
                 }
-                if change != Change::Healthy {
+                container.finished_at = (container.state != State::Running).then_some(self.world.now);
+                if container.labels.contains_key(MIGRATION) {
+                    if change == Change::Finish {
+                        self.migrated.extend(container.labels.get(MIGRATION).cloned());
+                    }
+                } else if change != Change::Healthy {
                     fell = Some(hostname.clone());
                 } else if self
                     .fates
@@ -368,6 +380,10 @@ impl Real {
         let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
             return;
         };
+        if container.labels.contains_key(MIGRATION) {
+            let container = container.clone();
+            return self.migrates(&container, dice);
+        }
         let fate = self.fates.get(image::tagged(&container.image)).copied();
         let at = match fate {
             Some(Fate::Slow) => self.now + dice.between(20_000, 90_000),
