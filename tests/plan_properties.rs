@@ -305,7 +305,8 @@ fn run(seed: u64) {
     let story = format!("seed {seed}\n{}", trial.log.join("\n"));
     check_end(&mut trial, &story);
     for line in trial.containers() {
-        let fine = line.contains(":3 Running") || line.contains("/theirs ");
+        let runs = line.contains(":3 (sha256:") && line.contains(") Running");
+        let fine = runs || line.contains("/theirs ");
         assert!(fine, "{line}\n{story}");
     }
 }
