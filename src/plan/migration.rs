@@ -190,8 +190,9 @@ impl One<'_> {
         let (id, name) = (container.id.clone(), self.name());
         let ends = container.started_at.map(|at| at + self.migration.timeout);
         let on_it = |what: EngineAction| {
-            let instance = self.staying.iter().find(|instance| instance.hostname == hostname);
-            let node = instance.and_then(|instance| fleet::node(&self.known.desired.stack, self.layer, instance));
+            let members = fleet::members(self.layer, self.known.seen);
+            let instance = members.iter().find(|(_, instance)| instance.hostname == hostname);
+            let node = instance.and_then(|(_, it)| fleet::node(&self.known.desired.stack, self.layer, it));
             match node {
                 Some(node) => Progress::Next(node, Box::new(what)),
                 None => Progress::Waits(format!("{hostname}, where it was begun, to be online"), None),
@@ -245,6 +246,14 @@ pub(super) fn is_kept(container: &ContainerSeen, slots: &[&Slot<'_>], over: &dyn
     let Some(key) = container.labels.get(label::MIGRATION) else { return false };
     let of = |slot: &&&Slot<'_>| slot.migration.as_ref() == Some(key);
     is_live(container) || slots.iter().find(of).is_some_and(|slot| !over(&slot.app.name, &slot.container.name))
+}
+
+/// A migration that runs on an engine, by its name.
+pub(super) fn running_on<'a>(engine: &'a Engine, stack: &str) -> Option<&'a str> {
+    let runs = |container: &ContainerSeen| {
+        is_ours(container, stack) && container.labels.contains_key(label::MIGRATION) && is_live(container)
+    };
+    engine.containers.iter().find(|(_, container)| runs(container)).map(|(name, _)| name.as_str())
 }
 
 impl Facts {
