@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::Serialize;
 
 mod balancer;
+mod migrated;
 mod release;
 
 pub use crate::spec::port::Port;
 pub use balancer::BalancerAction;
+pub use migrated::Migrated;
 pub use release::Release;
 
 use crate::{
@@ -148,6 +150,10 @@ pub enum Action {
     /// Writes down which image a container's tag stands for, before any instance runs it.
     Record {
         release: Release,
+    },
+    /// Writes down that a migration went well.
+    RecordMigration {
+        migrated: Migrated,
     },
     /// Something on one instance's engine.
     Engine {
@@ -320,6 +326,9 @@ pub struct Run {
     pub stop_signal: Option<String>,
     /// How long `docker stop` waits.
     pub stop_timeout: Duration,
+    /// It is run once, and not started again when it ends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
     /// Evenkeel's marks.
     pub labels: BTreeMap<String, String>,
 }
@@ -356,6 +365,7 @@ impl Action {
             Action::Register { hostname, .. } | Action::Deregister { hostname, .. } => Lane::Node(hostname.clone()),
             Action::Owned { balancer, .. } => Lane::Balancer(balancer.clone()),
             Action::Record { release } => Lane::Record(release.subject()),
+            Action::RecordMigration { migrated } => Lane::Record(format!("{}/{}", migrated.app, migrated.container)),
             _ => Lane::Cloud,
         }
     }
@@ -467,6 +477,7 @@ impl fmt::Display for Action {
             }
             Action::Owned { balancer, what } => write!(f, "load balancer {balancer}: {what}"),
             Action::Record { release } => write!(f, "record release {release}"),
+            Action::RecordMigration { migrated } => write!(f, "record migration {migrated}"),
             Action::Engine { node, what } => write!(f, "{}: {what}", node.hostname),
         }
     }

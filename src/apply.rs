@@ -40,6 +40,7 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
             ports.engines.apply(node, what, progress).await
         }
         Action::Record { release } => ports.records.record(&stack.name, release),
+        Action::RecordMigration { migrated } => ports.records.record_migration(&stack.name, migrated),
         Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
             gets_no_requests(ports, stack, id, hostname).await?;
             ports.cloud.apply(stack, action).await
@@ -105,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{Access, Node, Release, StopHow},
+        action::{Access, Migrated, Node, Release, StopHow},
         ports::{Balancers, Cloud, Engines, Records},
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
@@ -172,6 +173,11 @@ mod tests {
     impl Records for Fake {
         fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble> {
             self.asked.lock().unwrap().push(format!("{stack}: {release}"));
+            Ok(())
+        }
+
+        fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(format!("{stack}: {migrated}"));
             Ok(())
         }
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
-    action::{Action, EngineAction, Node, Release},
+    action::{Action, EngineAction, Migrated, Node, Release},
     spec::{Stack, balancer::words},
     world::{Balancer, Class, Engine, Owned, Provided, Seen, Target, Trouble},
 };
@@ -93,13 +93,19 @@ pub trait Engines: Send + Sync {
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>);
 }
 
-/// Where releases are recorded.
+/// Where releases and their migrations are recorded.
 pub trait Records: Send + Sync {
     /// Records, durably, that a release of a container of this stack has begun. Recorded twice it is one.
     ///
     /// # Errors
     /// When it cannot be written; then nothing must be done for it.
     fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble>;
+
+    /// Records, durably, that a migration went well.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble>;
 }
 
 /// Where the host keys of instances are remembered that are reached over SSH. An instance keeps its key for life: one

@@ -31,6 +31,8 @@ pub enum Kind {
     ImageUnavailable,
     /// The tag of a container that is deployed by hand stands for another image now.
     NewerRelease,
+    /// A migration did not go well: its release stops before any container does.
+    MigrationFailed,
     /// A container cannot stay up or is unhealthy, and there is no older one to put back.
     Failing,
     /// What is declared cannot be done without an interruption that was not allowed.

@@ -345,6 +345,8 @@ pub struct ContainerSeen {
     pub health: Option<Health>,
     /// When it was last started.
     pub started_at: Option<Timestamp>,
+    /// When it last ended.
+    pub finished_at: Option<Timestamp>,
     /// For one that is not running well: the last lines it wrote, or what its health check said.
     pub last_words: Option<String>,
 }

@@ -241,6 +241,7 @@ fn run(name: &str, script: &str) -> Run {
         health_check: None,
         stop_signal: None,
         stop_timeout: Duration::from_secs(10),
+        once: false,
         labels: BTreeMap::from([("evenkeel.stack".into(), "shop".into()), ("evenkeel.spec-hash".into(), "1".into())]),
     }
 }

@@ -179,6 +179,7 @@ fn run(name: &str) -> Run {
         health_check: None,
         stop_signal: None,
         stop_timeout: Duration::from_secs(10),
+        once: false,
         labels: [("evenkeel.stack".into(), "ssh".into())].into(),
     }
 }

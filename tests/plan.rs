@@ -136,6 +136,8 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 "exits-after" => Broken::ExitsAfter(words[2].parse().expect("seconds")),
                 "start-refused" => Broken::StartRefused,
                 "create-refused" => Broken::CreateRefused,
+                "migration-fails" => Broken::MigrationFails,
+                "migration-hangs" => Broken::MigrationHangs,
                 "pull-refused" => Broken::PullRefused,
                 other => panic!("{other}?"),
             };
@@ -204,6 +206,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 restarts: 0,
                 health: None,
                 started_at: None,
+                finished_at: None,
                 last_words: None,
             };
             trial.engine(host).containers.insert(name.into(), container);
@@ -287,6 +290,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.crash();
             trial.intents.clear();
             trial.releases.clear();
+            trial.migrated.clear();
         }
         "vpc" => {
             let balancer = trial.world.seen.balancers.get_mut(&words[0].replace('_', " "));

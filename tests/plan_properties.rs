@@ -157,6 +157,7 @@ fn start() -> Trial {
             restarts: 0,
             health: None,
             started_at: None,
+            finished_at: None,
             last_words: None,
         };
         trial.engine(hostname).containers.insert("theirs".into(), foreign);
@@ -304,7 +305,8 @@ fn run(seed: u64) {
     let story = format!("seed {seed}\n{}", trial.log.join("\n"));
     check_end(&mut trial, &story);
     for line in trial.containers() {
-        let fine = line.contains(":3 (sha256:") && line.contains(") Running") || line.contains("/theirs ");
+        let runs = line.contains(":3 (sha256:") && line.contains(") Running");
+        let fine = runs || line.contains("/theirs ");
         assert!(fine, "{line}\n{story}");
     }
 }

@@ -125,7 +125,12 @@ pub async fn run(args: Args) -> ExitCode {
 }
 
 fn remembered(store: &Store, stack: &str) -> Result<Facts, StoreError> {
-    Ok(Facts { intents: store.intents(stack)?, releases: store.releases(stack)?, ..Facts::default() })
+    Ok(Facts {
+        intents: store.intents(stack)?,
+        releases: store.releases(stack)?,
+        migrated: store.migrated(stack)?,
+        ..Facts::default()
+    })
 }
 
 fn lines(forecast: &Forecast) -> Vec<StepLine<'_>> {

@@ -194,6 +194,7 @@ impl Reconciler {
     fn remember(&mut self) -> Result<(), StoreError> {
         self.facts.intents = self.store.intents(&self.key())?;
         self.facts.releases = self.store.releases(&self.key())?;
+        self.facts.migrated = self.store.migrated(&self.key())?;
         Ok(())
     }
 
@@ -452,6 +453,7 @@ fn blocks(condition: &Condition, facts: &Facts) -> bool {
         Kind::Conflict
         | Kind::ReleaseFailed
         | Kind::ImageUnavailable
+        | Kind::MigrationFailed
         | Kind::Failing
         | Kind::Refused
         | Kind::ProgressDeadlineExceeded

@@ -31,7 +31,10 @@ pub(super) fn body(run: &Run) -> ContainerCreateBody {
             links: some(run.links.clone()),
             port_bindings: Some(bindings(&run.ports)).filter(|bindings| !bindings.is_empty()),
             restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
+                name: Some(match run.once {
+                    true => RestartPolicyNameEnum::NO,
+                    false => RestartPolicyNameEnum::UNLESS_STOPPED,
+                }),
                 maximum_retry_count: None,
             }),
             ..HostConfig::default()
@@ -107,6 +110,7 @@ mod tests {
             health_check: None,
             stop_signal: None,
             stop_timeout: Duration::from_secs(10),
+            once: false,
             labels: BTreeMap::new(),
         }
     }

@@ -106,6 +106,7 @@ fn ours(id: String, inspected: &ContainerInspectResponse) -> ContainerSeen {
         }),
         // The engine tells "never" as the year 1.
         started_at: state.started_at.filter(|at| !at.starts_with("0001-")).and_then(|at| at.parse().ok()),
+        finished_at: state.finished_at.filter(|at| !at.starts_with("0001-")).and_then(|at| at.parse().ok()),
         last_words: None,
     }
 }
@@ -146,6 +147,7 @@ fn foreign(id: String, summary: ContainerSummary) -> ContainerSeen {
         restarts: 0,
         health: None,
         started_at: None,
+        finished_at: None,
         last_words: None,
     }
 }

@@ -37,6 +37,9 @@ use crate::{
 /// The label that marks a container as Evenkeel's; its value is the stack's name.
 const STACK_LABEL: &str = "evenkeel.stack";
 
+/// The label of a migration's container.
+const MIGRATION_LABEL: &str = "evenkeel.migration";
+
 /// Every engine that one set of certificates and one directory of keys open.
 ///
 /// Cheap to share behind an `Arc`. Connections are kept per engine, and made anew when the certificates on disk

@@ -2,9 +2,10 @@
 
 use super::{
     container::{is_live, is_ours},
+    migration::is_kept,
     node::{Look, Need},
     render::label,
-    slot::{FAILED, OLD},
+    slot::{FAILED, OLD, Slot},
 };
 use crate::{
     action::{EngineAction, StopHow},
@@ -39,10 +40,17 @@ pub fn leftovers(
         return Vec::new();
     }
     let mut found = Vec::new();
+    let slots: Vec<&Slot<'_>> = looks.iter().map(|look| look.slot).collect();
     for (name, container) in &engine.containers {
         let taken_over = desired.stack.adopt && looks.iter().any(|look| *name == look.slot.old_name());
         if !(is_ours(container, &desired.stack.name) || taken_over) || looks.iter().any(|look| &look.slot.name == name)
         {
+            continue;
+        }
+        if container.labels.contains_key(label::MIGRATION) {
+            if !is_kept(container, &slots, over) {
+                found.push(leftover(name, container));
+            }
             continue;
         }
         let kept_for = looks.iter().find(|look| *name == look.slot.old_name() || *name == look.slot.failed_name());

@@ -13,6 +13,11 @@ pub fn is_live(container: &ContainerSeen) -> bool {
     matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
 }
 
+/// What was said, if anything, at the end of a sentence.
+pub(super) fn colon(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}
+
 /// What it said last, where that was kept.
 pub(super) fn last_words(container: &ContainerSeen) -> String {
     container.last_words.as_deref().unwrap_or("").trim().to_owned()

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Facts, Plan, ec2, fleet,
+    Facts, Plan, ec2, fleet, migration,
     slot::slots,
     standing::{Standing, standing},
     view::{Desk, View, careful},
@@ -140,6 +140,11 @@ pub(super) fn drain_for_removal(
     facts: &Facts,
     now: Timestamp,
 ) -> bool {
+    let engine = seen.engines.get(&instance.hostname).and_then(Seen::known);
+    if let Some(name) = engine.and_then(|engine| migration::running_on(engine, &desired.stack.name)) {
+        plan.hold(&instance.hostname, format!("{name} to end before it is removed"), None);
+        return false;
+    }
     let slots = slots(desired, layer);
     let rollout = careful(&slots, layer);
     // Fewer than minInService may have been declared outright.

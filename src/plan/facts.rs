@@ -20,6 +20,8 @@ pub struct Facts {
     pub intents: BTreeMap<String, Intent>,
     /// The last release of each container that is on record, by app and container.
     pub releases: BTreeMap<(String, String), Released>,
+    /// Migrations that went well, by app, container and key.
+    pub migrated: BTreeSet<(String, String, String)>,
     /// Actions that failed: action key → what and when it may be tried again.
     pub failures: BTreeMap<String, Failure>,
     /// Lanes with an action under way.
@@ -99,14 +101,16 @@ impl Facts {
         self.releases.insert(key, Released { release: release.clone(), since: now });
     }
 
-    /// Takes every release that is to be recorded for recorded; true when there was one.
+    /// Takes everything that is to be recorded for recorded; true when there was one.
     pub fn record_all(&mut self, actions: &[Action], now: Timestamp) -> bool {
         let mut any = false;
         for action in actions {
-            if let Action::Record { release } = action {
-                self.record(release, now);
-                any = true;
+            match action {
+                Action::Record { release } => self.record(release, now),
+                Action::RecordMigration { migrated } => self.record_migration(migrated),
+                _ => continue,
             }
+            any = true;
         }
         any
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Plan, container::is_live, fleet};
+use super::{Plan, container::is_live, fleet, render::label};
 use crate::{
     action::{Action, EngineAction, Run},
     spec::Desired,
@@ -166,7 +166,7 @@ impl World {
             }
             Action::Owned { balancer, what } => self.on_balancer(&balancer, *what),
             // Facts, which are not of the world.
-            Action::Record { .. } => {}
+            Action::Record { .. } | Action::RecordMigration { .. } => {}
             Action::Engine { node, what } => {
                 let id = self.id("container");
                 let now = self.now;
@@ -247,6 +247,11 @@ impl World {
         let mut changed = false;
         for engine in self.seen.engines.values_mut().filter_map(Seen::known_mut) {
             for container in engine.containers.values_mut() {
+                if container.state == State::Running && container.labels.contains_key(label::MIGRATION) {
+                    container.state = State::Exited { exit_code: 0 };
+                    container.finished_at = Some(self.now);
+                    changed = true;
+                }
                 if container.state == State::Running && container.health == Some(Health::Starting) {
                     container.health = Some(Health::Healthy);
                     changed = true;
@@ -353,6 +358,7 @@ fn on_engine(engine: &mut Engine, what: EngineAction, id: String, now: Timestamp
                 && is_live(container)
             {
                 container.state = State::Exited { exit_code: 0 };
+                container.finished_at = Some(now);
             }
             // From the first stop on nobody is asked any more.
             engine.connections.clear();
@@ -384,6 +390,7 @@ fn created(run: &Run, id: String) -> ContainerSeen {
         restarts: 0,
         health: run.health_check.as_ref().map(|_| Health::Starting),
         started_at: None,
+        finished_at: None,
         last_words: None,
     }
 }

@@ -16,6 +16,7 @@ pub mod forecast;
 pub mod imagine;
 pub mod intent;
 pub mod lineup;
+pub mod migration;
 pub mod node;
 pub mod opsworks;
 mod permit;

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    container::{is_live, is_ours, last_words},
+    container::{colon, is_live, is_ours, last_words},
     facts::Facts,
     releases::{Releases, given_up},
     render::{Place, Rendered, label, render},
@@ -86,20 +86,28 @@ impl Look<'_> {
             && self.slot.index != other.slot.index
     }
 
-    /// Whether its image is known and on the engine; what it waits for, if not.
-    fn has_image(&mut self, engine: &Engine, hostname: &str) -> bool {
+    /// Whether its image is known and on the engine, and no migration comes first; what it waits for, if not.
+    /// `replaces`: a container that runs.
+    fn may_begin(&mut self, engine: &Engine, hostname: &str, replaces: bool) -> bool {
         let image = &self.rendered.run.image;
+        let waits = |on: &String| Need::Wait { on: on.clone(), until: None };
         if let Some(on) = &self.slot.unresolved {
             self.stalled = true;
-            self.need = Need::Wait { on: on.clone(), until: None };
+            self.need = waits(on);
             return false;
         }
-        if engine.images.contains_key(image) {
-            return true;
+        if !engine.images.contains_key(image) {
+            self.need = Need::Wait { on: format!("image {} to be on {hostname}", image::shown(image)), until: None };
+            self.missing_image = Some(image.clone());
+            return false;
         }
-        self.need = Need::Wait { on: format!("image {} to be on {hostname}", image::shown(image)), until: None };
-        self.missing_image = Some(image.clone());
-        false
+        let held = self.slot.held.as_ref().filter(|_| replaces);
+        if let Some(on) = self.slot.migrating.as_ref().or(held) {
+            self.stalled = true;
+            self.need = waits(on);
+            return false;
+        }
+        true
     }
 
     /// True between the end of one container and the health of the next.
@@ -185,8 +193,11 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         }
     }
     let failure = releases.failed(&look.rendered.release);
-    // A container of the same release was only linked otherwise; there is nothing to go back to.
-    let fallback = old.filter(|old| old.labels.get(label::RELEASE) != Some(&look.rendered.release));
+    // A container of the same release was only linked otherwise; there is nothing to go back to. Nor is there when the
+    // older one cannot work with what the migration has left behind.
+    let no_way_back = slot.container.migration.as_ref().is_some_and(|migration| !migration.reversible);
+    let fallback =
+        old.filter(|_| !no_way_back).filter(|old| old.labels.get(label::RELEASE) != Some(&look.rendered.release));
     let dragged = releases.is_dragged(place.hostname, &slot.name);
     let go_back = dragged
         || failure.is_some_and(|failure| {
@@ -228,7 +239,12 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
                 return;
             }
         }
-        if !look.has_image(engine, place.hostname) {
+        if !look.may_begin(engine, place.hostname, false) {
+            // Until the new one may be made, the one that did serve goes on.
+            if let Some(old) = old.filter(|_| look.missing_image.is_none()) {
+                look.going_back = true;
+                look.need = Need::Do(rename(old, &slot.old_name(), &slot.name));
+            }
             return;
         }
         if let Some(missing) = look.rendered.needs.iter().find(|name| !named(name).is_some_and(is_live)) {
@@ -297,6 +313,7 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
             Verdict::Bad(why) => match current.state {
                 State::Exited { .. } => Need::Do(start(current)),
                 State::Dead => Need::Do(remove(current, &slot.name)),
+                _ if no_way_back && old.is_some() => Need::Stuck(irreversible(&subject, &why)),
                 _ => Need::Stuck(failing(&subject, &why)),
             },
         };
@@ -356,10 +373,13 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         };
         return;
     }
-    if !look.has_image(engine, place.hostname) {
-        // Until it is known what to replace it with, it goes on.
-        if slot.unresolved.is_some() && matches!(current.state, State::Exited { .. }) {
-            look.need = Need::Do(start(current));
+    if !look.may_begin(engine, place.hostname, is_live(current)) {
+        // Until it may be replaced, it goes on; one that was never started makes way for the one that did serve.
+        match current.state {
+            _ if look.missing_image.is_some() => {}
+            State::Created if old.is_some() => look.need = Need::Do(remove(current, &slot.name)),
+            State::Created | State::Exited { .. } => look.need = Need::Do(start(current)),
+            _ => {}
         }
         return;
     }
@@ -376,6 +396,17 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
 
 fn may_serve(container: &ContainerSeen) -> bool {
     container.state == State::Running && matches!(container.health, None | Some(Health::Healthy))
+}
+
+fn irreversible(subject: &str, why: &str) -> Condition {
+    Condition {
+        kind: Kind::ReleaseFailed,
+        subject: subject.to_owned(),
+        message: format!(
+            "{why}. The older container is not put back, because the migration of this release is declared irreversible; \
+             the release stays where it is: correct it with a new one"
+        ),
+    }
 }
 
 fn failing(subject: &str, why: &str) -> Condition {
@@ -447,10 +478,6 @@ fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, ours: boo
 
 fn keeps_ending(container: &ContainerSeen, words: &str) -> String {
     format!("it ended and was started again {} times{}", container.restarts, colon(words))
-}
-
-fn colon(words: &str) -> String {
-    if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
 /// The same stop, with the balancers that must not be sending requests any more.

@@ -3,11 +3,14 @@
 //! Two hashes tell whether a container is as declared. The *release* is the same on every instance: it is computed
 //! before anything of the instance is filled in. The *spec hash* is of everything filled in.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use sha2::{Digest, Sha256};
 
-use super::slot::Slot;
+use super::{migration::MIGRATION, slot::Slot};
 use crate::{
     action::{DataMount, Run},
     spec::{
@@ -38,6 +41,8 @@ pub mod label {
     pub const REVISION: &str = "evenkeel.revision";
     /// `true` when it serves traffic.
     pub const TRAFFIC: &str = "evenkeel.traffic";
+    /// Of a migration's container: which one it is.
+    pub const MIGRATION: &str = "evenkeel.migration";
     /// The containers it is linked with or takes volumes from, as `name=id`, with commas.
     pub const NEEDS: &str = "evenkeel.needs";
 }
@@ -85,15 +90,44 @@ pub fn render(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, serves: bool
         (label::REVISION.into(), desired.revision.clone()),
         (label::TRAFFIC.into(), serves.to_string()),
     ]);
-    let mut needs: Vec<String> = run
-        .links
-        .iter()
-        .chain(&run.volumes_from)
-        .map(|entry| entry.split(':').next().unwrap_or(entry).to_owned())
-        .collect();
-    needs.sort();
-    needs.dedup();
+    let needs = needs(&run);
     Rendered { run, release, spec_hash, needs }
+}
+
+/// The containers that it is linked with or takes volumes from.
+fn needs(run: &Run) -> Vec<String> {
+    let entries = run.links.iter().chain(&run.volumes_from);
+    let names: BTreeSet<String> = entries.map(|entry| entry.split(':').next().unwrap_or(entry).to_owned()).collect();
+    names.into_iter().collect()
+}
+
+/// The migration of a slot's release: the same image, environment, volumes and links, and another command with the
+/// image's own entrypoint. It publishes nothing and is run once.
+pub fn migration_run(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, command: &[String], key: &str) -> Rendered {
+    let mut run = fill(desired, slot, place);
+    let opsworks = opsworks_name(&desired.stack.name, place.hostname);
+    let names = Names { public_ip: place.public_ip, app_name: &slot.name, opsworks: &opsworks };
+    let word = |word: &String| interpolate(word, &names).unwrap_or_else(|_| word.clone());
+    run.command = Some(command.iter().map(word).collect());
+    run.entrypoint = None;
+    run.ports.clear();
+    run.health_check = None;
+    run.once = true;
+    run.name.push_str(MIGRATION);
+    run.labels = BTreeMap::from([
+        (label::STACK.into(), desired.stack.name.clone()),
+        (label::APP.into(), slot.app.name.clone()),
+        (label::CONTAINER.into(), slot.container.name.clone()),
+        (label::MIGRATION.into(), key.to_owned()),
+        (label::TRAFFIC.into(), false.to_string()),
+    ]);
+    Rendered { needs: needs(&run), run, release: release(desired, slot), spec_hash: String::new() }
+}
+
+/// Which migration it is: the same release with the same command has the same.
+pub fn migration_key(desired: &Desired, slot: &Slot<'_>) -> String {
+    let command = slot.container.migration.as_ref().map(|migration| &migration.command);
+    digest(&format!("{} {command:?}", release(desired, slot)))
 }
 
 /// The hash of what is declared of a container, the same for every replica of it on every instance: what fails as
@@ -210,6 +244,7 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
         health_check: container.health_check.as_ref().map(|check| fill_check(check, &indexed)),
         stop_signal: container.stop.signal.clone(),
         stop_timeout: container.stop.timeout,
+        once: false,
         labels: BTreeMap::new(),
     }
 }
@@ -243,7 +278,7 @@ fn hash(run: &Run) -> String {
     HASHED.with_borrow_mut(|all| match all.get(&key) {
         Some((before, hash)) if before == run => hash.clone(),
         _ => {
-            let hash = digest(run);
+            let hash = told(run);
             if all.len() >= REMEMBERED {
                 all.clear();
             }
@@ -253,8 +288,12 @@ fn hash(run: &Run) -> String {
     })
 }
 
-/// 16 hexadecimal digits of its SHA-256.
-fn digest(run: &Run) -> String {
+fn told(run: &Run) -> String {
     let text = serde_json::to_string(run).unwrap_or_else(|_| format!("{run:?}"));
+    digest(&text)
+}
+
+/// 16 hexadecimal digits of the SHA-256.
+fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -131,7 +131,8 @@ impl Known<'_> {
 
     fn tell_newer(&self, plan: &mut Plan, slot: &Slot<'_>, digest: &str, newest: &str) {
         let message = format!(
-            "{} is {} in its registry now, and {} here; what runs is left alone, because it is deployed by hand",
+            "{} is {} in its registry now, and {} here; what runs is left alone, because it is deployed by hand; \
+             declare deploy: auto to have it rolled out",
             slot.container.image,
             image::short(newest),
             image::short(digest)

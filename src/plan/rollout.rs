@@ -9,6 +9,7 @@ use super::{
     collect::leftovers,
     ec2, fleet,
     lineup::lineup,
+    migration::migrate,
     node::{Need, Scene, guarded, looks},
     permit::Permit,
     releases::Releases,
@@ -46,7 +47,9 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots, layer), pulls: Vec::new() };
     let engines: Vec<(&str, &Engine)> =
         staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
-    resolve(plan, &Known { desired, engines: &engines, seen, facts, now }, &mut slots);
+    let known = Known { desired, engines: &engines, seen, facts, now };
+    resolve(plan, &known, &mut slots);
+    migrate(plan, &known, layer, &staying, &mut slots);
     let mut views = desk.views(plan, desired, &slots, &staying, &engines);
     wait_for_failed_pulls(&mut views, facts);
     let soaks = views.iter().any(|view| desk.soaks_until(view).is_some());

@@ -19,6 +19,12 @@ pub struct Slot<'a> {
     pub image: String,
     /// What the image waits for, when it is not known which one it is.
     pub unresolved: Option<String>,
+    /// The key of the migration of its release, where it has one.
+    pub migration: Option<String>,
+    /// The migration that must be over before a container of this release is made.
+    pub migrating: Option<String>,
+    /// The migration of the app that must be over before a container that runs is replaced.
+    pub held: Option<String>,
     /// Its release, which is the same on every instance, once it was asked for.
     pub(super) release: OnceLock<String>,
 }
@@ -62,6 +68,9 @@ pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
                 name: container.replica(index),
                 image: container.image.clone(),
                 unresolved: None,
+                migration: None,
+                migrating: None,
+                held: None,
                 release: OnceLock::new(),
             })
         })

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::HealthCheck;
+use super::{HealthCheck, migration::Migration};
 
 /// One entry of `spec.containers`. Strings may still hold `%{…}`; they are filled in per instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,6 +41,8 @@ pub struct Container {
     pub entrypoint: Option<Vec<String>>,
     /// The command, already split as a shell would.
     pub command: Option<Vec<String>>,
+    /// What is run once per release, before any container stops.
+    pub migration: Option<Migration>,
     /// Whether it serves traffic; left out, it is inferred from ports, volumes and links.
     pub traffic: Option<bool>,
     /// A lone replica on a lone instance may be swapped with an interruption.

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Store, StoreError};
 use crate::{
-    action::Release,
+    action::{Migrated, Release},
     ports::{HostKeys, Pinned, Records},
     world::{Class, Trouble},
 };
@@ -108,10 +108,18 @@ impl HostKeys for Unwritten {
     }
 }
 
+fn not_written(what: &str) -> Trouble {
+    let message = format!("{what} was not recorded: nothing is written by a command that only looks");
+    Trouble { class: Class::Terminal, message }
+}
+
 impl Records for Unwritten {
     fn record(&self, _: &str, release: &Release) -> Result<(), Trouble> {
-        let message = format!("{release} was not recorded: nothing is written by a command that only looks");
-        Err(Trouble { class: Class::Terminal, message })
+        Err(not_written(&release.to_string()))
+    }
+
+    fn record_migration(&self, _: &str, migrated: &Migrated) -> Result<(), Trouble> {
+        Err(not_written(&migrated.to_string()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! stack, what happened, releases, and the host keys of instances.
 
 mod host_keys;
+mod migrations;
 mod releases;
 mod sqlite;
 

@@ -6,7 +6,12 @@ use jiff::Timestamp;
 use rusqlite::{Row, params};
 
 use super::{Store, StoreError};
-use crate::{action::Release, plan::Released, ports::Records, world::Trouble};
+use crate::{
+    action::{Migrated, Release},
+    plan::Released,
+    ports::Records,
+    world::Trouble,
+};
 
 /// Releases kept per container; older ones are dropped.
 const KEPT: i64 = 100;
@@ -96,6 +101,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Released> {
 impl Records for Store {
     fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble> {
         self.record_release(stack, release, Timestamp::now()).map_err(StoreError::trouble)
+    }
+
+    fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble> {
+        self.put_migration(stack, migrated, Timestamp::now()).map_err(StoreError::trouble)
     }
 }
 

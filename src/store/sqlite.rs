@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::{host_keys, releases};
+use super::{host_keys, migrations, releases};
 use crate::{
     plan::Intent,
     status::{Event, StackStatus},
@@ -85,6 +85,7 @@ impl Store {
             migrate(&connection)?;
             connection.execute_batch(host_keys::SCHEMA)?;
             connection.execute_batch(releases::SCHEMA)?;
+            connection.execute_batch(migrations::SCHEMA)?;
             Ok(connection)
         };
         match open() {

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use super::{
     controller::Status,
-    fleet::{Fleet, beside_others},
+    fleet::{Fleet, beside_others, until},
     ground::run,
     load::Load,
     manifest::Manifest,
@@ -71,4 +71,63 @@ async fn a_tag_that_moves_is_rolled_out_once_and_a_lost_store_touches_nothing() 
         .output()
         .unwrap();
     assert!(plan.status.success(), "{}", super::controller::words(&plan));
+}
+
+/// What the migrations wrote: one line for each that was run, on whatever instance.
+fn migrations(fleet: &Fleet) -> Vec<String> {
+    let wrote = |host: &str| {
+        let said = fleet.instance(host).run(&["sh", "-c", "cat /srv/migrations/log 2>/dev/null || true"]);
+        said.lines().map(|line| format!("{host}: {line}")).collect::<Vec<_>>()
+    };
+    ["docker1", "docker2"].iter().flat_map(|host| wrote(host)).collect()
+}
+
+fn migrating(command: &str) -> String {
+    format!("      volumes: [\"/srv/migrations:/migrations\"]\n      migration: [sh, -c, \"{command}\"]\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_migration_runs_once_though_the_controller_is_killed_in_the_middle_and_a_failed_one_stops_nothing() {
+    let _turn = beside_others().await;
+    let (name, region) = ("migrating", "ca-central-1");
+    let fleet = Fleet::new(name, region);
+    let mut manifest = Manifest::new(name, region, 2);
+    manifest.more = migrating("echo first >> /migrations/log");
+    let revision = fleet.commit(&manifest.text());
+    let mut controller = fleet.start(&[]);
+    controller.until_converged(name, &revision, 150).await;
+    assert_eq!(migrations(&fleet), ["docker1: first"]);
+    let load = Load::on(&fleet.address());
+
+    // It says why, nothing is stopped, and it is not tried again.
+    let marks: Vec<u64> = fleet.instances().values().map(|instance| instance.log_mark()).collect();
+    manifest.more = migrating("echo failed >> /migrations/log; echo no such table: users; exit 4");
+    fleet.commit(&manifest.clone().image("web:1.1").text());
+    let failed = |status: &Status| {
+        let said = status.conditions("MigrationFailed");
+        said.iter().any(|message| message.contains("exit code 4: no such table: users"))
+    };
+    controller.until(name, "told that the migration failed", 60, failed).await;
+    let blocked = |status: &Status| status.phase() == "Blocked";
+    controller.until(name, "blocked", 60, blocked).await;
+    for (instance, mark) in fleet.instances().values().zip(marks) {
+        assert!(!instance.mutations(mark).iter().any(|call| call.contains("/stop")));
+    }
+    fleet.assert_in_service(2);
+
+    // Killed in the middle, the controller finds it and waits for it.
+    manifest.more = migrating("echo second >> /migrations/log; sleep 6");
+    let revision = fleet.commit(&manifest.image("web:1.1").text());
+    let begun = || migrations(&fleet).iter().any(|line| line.ends_with("second"));
+    until("the migration has begun", 60, begun).await;
+    controller.kill();
+    let mut controller = fleet.start(&[]);
+    controller.until_converged(name, &revision, 120).await;
+    assert_eq!(migrations(&fleet), ["docker1: first", "docker1: failed", "docker1: second"]);
+    for instance in fleet.instances().values() {
+        let containers = instance.containers();
+        assert_eq!(containers.keys().collect::<Vec<_>>(), ["web0"]);
+        assert!(containers["web0"].image.ends_with("web:1.1"));
+    }
+    load.end().await.assert_none_lost(2000);
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use evenkeel::{
-    action::{Action, EngineAction},
+    action::{Action, EngineAction, Migrated},
     plan::{Failure, Intent, Plan, Released, plan},
     spec::{Desired, File, validate},
     world::{Class, Trouble},
@@ -36,6 +36,7 @@ pub struct Sim {
     pub intents: BTreeMap<String, Intent>,
     /// Likewise.
     pub releases: BTreeMap<(String, String), Released>,
+    pub migrated: BTreeSet<(String, String, String)>,
     /// Sent by a controller that is no more.
     pub orphans: Vec<(Ms, Action)>,
     pub haze: Haze,
@@ -98,6 +99,7 @@ impl Sim {
             mind: Mind::at_first(),
             intents: BTreeMap::new(),
             releases: BTreeMap::new(),
+            migrated: BTreeSet::new(),
             orphans: Vec::new(),
             haze: Haze::default(),
             watch: Watch::default(),
@@ -315,6 +317,11 @@ impl Sim {
                 self.put_on_record(release);
                 Ok(())
             }
+            Action::RecordMigration { migrated } => {
+                let Migrated { app, container, key, .. } = migrated.clone();
+                self.migrated.insert((app, container, key));
+                Ok(())
+            }
             _ => self.real.effect(action, &mut self.dice),
         }
     }
@@ -373,6 +380,7 @@ impl Sim {
         self.mind.facts.busy = self.mind.running.keys().cloned().collect();
         self.mind.facts.intents = self.intents.clone();
         self.mind.facts.releases = self.releases.clone();
+        self.mind.facts.migrated = self.migrated.clone();
         if let Some(defect) = self.defect {
             defect.facts(&mut self.mind.facts);
         }

@@ -8,6 +8,7 @@ use evenkeel::{
 
 use crate::{
     dice::Dice,
+    migrations::MIGRATION,
     real::{Real, refuse},
 };
 
@@ -27,6 +28,8 @@ pub enum Change {
     Healthy,
     Unhealthy,
     Exit,
+    /// A migration has done its work.
+    Finish,
 }
 
 pub const SERVING: [&str; 5] = ["redis", "app", "haproxy", "nginx", "web"];
@@ -104,8 +107,14 @@ impl Real {
                     Change::Healthy => {}
                     Change::Unhealthy => container.health = Some(Health::Unhealthy),
                     Change::Exit => container.state = State::Exited { exit_code: 3 },
+                    Change::Finish => container.state = State::Exited { exit_code: 0 },
                 }
-                if change != Change::Healthy {
+                container.finished_at = (container.state != State::Running).then_some(self.world.now);
+                if container.labels.contains_key(MIGRATION) {
+                    if change == Change::Finish {
+                        self.migrated.extend(container.labels.get(MIGRATION).cloned());
+                    }
+                } else if change != Change::Healthy {
                     fell = Some(hostname.clone());
                 } else if self
                     .fates
@@ -125,6 +134,10 @@ impl Real {
         let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
             return;
         };
+        if container.labels.contains_key(MIGRATION) {
+            let container = container.clone();
+            return self.migrates(&container, dice);
+        }
         let fate = self.fates.get(image::tagged(&container.image)).copied();
         let at = match fate {
             Some(Fate::Slow) => self.now + dice.between(20_000, 90_000),

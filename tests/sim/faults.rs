@@ -143,6 +143,7 @@ pub fn strangers(sim: &mut Sim) {
             restarts: 0,
             health: None,
             started_at: None,
+            finished_at: None,
             last_words: None,
         };
         if let Some(engine) = sim.real.engine_mut(&hostname) {

@@ -16,6 +16,7 @@ mod faults;
 mod fleet;
 mod look;
 mod mind;
+mod migrations;
 mod mishaps;
 mod play;
 mod real;

@@ -1,7 +1,7 @@
 //! What is really there: the provider, balancers with requests in flight, engines; and how time changes it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -44,6 +44,8 @@ pub struct Real {
     pub instance_at: BTreeMap<String, Ms>,
     pub cloud: Cloud,
     pub registry: Registry,
+    /// The migrations that went well, by their keys, as long as somebody could know.
+    pub migrated: BTreeSet<String>,
     pub flights: Vec<Flight>,
     /// Engines that do not answer until then.
     pub hung: BTreeMap<String, Ms>,
@@ -86,6 +88,7 @@ impl Real {
             instance_at: BTreeMap::new(),
             cloud: Cloud::default(),
             registry: Registry::default(),
+            migrated: BTreeSet::new(),
             flights: Vec::new(),
             hung: BTreeMap::new(),
             excused: BTreeMap::new(),

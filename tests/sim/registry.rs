@@ -63,6 +63,9 @@ impl Sim {
         match self.dice.below(3) {
             0 => {
                 self.releases.clear();
+                self.migrated.clear();
+                // Only what is kept on an instance tells of it now.
+                self.real.migrated.clear();
                 self.say("(the store is lost: no release is on record)");
             }
             _ => {

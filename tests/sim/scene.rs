@@ -67,13 +67,18 @@ impl Scene {
     }
 
     pub fn text(self) -> String {
+        let migrating = || SHOP.replace("healthCheck: {exec: up}}", "healthCheck: {exec: up}, migration: migrate}");
         match self {
-            Scene::Shop | Scene::Fresh => SHOP.to_owned(),
-            Scene::Three => SHOP.replace("count: 2", "count: 3").replace("maxUnavailable: 1", "maxUnavailable: 2"),
+            Scene::Shop => SHOP.to_owned(),
+            Scene::Fresh => migrating(),
+            Scene::Three => {
+                migrating().replace("count: 2", "count: 3").replace("maxUnavailable: 1", "maxUnavailable: 2")
+            }
             Scene::Lone => SHOP.replace("count: 2", "count: 1"),
             Scene::Ec2Shop => {
                 let (stack, _) = EC2.split_once("---\n").expect("two documents");
-                let (_, app) = SHOP.split_once("---\n").expect("two documents");
+                let migrating = migrating();
+                let (_, app) = migrating.split_once("---\n").expect("two documents");
                 let stack = stack.replace("reuse: false", "reuse: true");
                 format!("{}---\n{app}", stack.replace("name: hello", "name: shop"))
             }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use evenkeel::{
-    action::{Action, EngineAction, Lane, Release},
+    action::{Action, EngineAction, Lane, Migrated, Release},
     plan::{Facts, Failure, Intent, Plan, Released, imagine::World, plan},
     spec::{
         Desired, File, image,
@@ -34,6 +34,10 @@ pub enum Broken {
     StartRefused,
     CreateRefused,
     PullRefused,
+    /// Its migration ends with an error.
+    MigrationFails,
+    /// Its migration never ends.
+    MigrationHangs,
 }
 
 #[derive(Clone)]
@@ -49,6 +53,7 @@ pub struct Trial {
     pub intents: BTreeMap<String, Intent>,
     /// Likewise.
     pub releases: BTreeMap<(String, String), Released>,
+    pub migrated: BTreeSet<(String, String, String)>,
     /// Actions that are refused, by the beginning of their key, and why.
     pub refused: BTreeMap<String, String>,
     /// Instances that reads miss.
@@ -156,6 +161,7 @@ impl Trial {
             log: Vec::new(),
             intents: BTreeMap::new(),
             releases: BTreeMap::new(),
+            migrated: BTreeSet::new(),
             refused: BTreeMap::new(),
             missed: BTreeSet::new(),
             joined: Vec::new(),
@@ -279,6 +285,7 @@ impl Trial {
         self.facts.note(&self.desired, &seen, self.world.now);
         self.facts.intents.extend(self.intents.clone());
         self.facts.releases = self.releases.clone();
+        self.facts.migrated = self.migrated.clone();
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
         self.facts.advance(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
@@ -297,6 +304,10 @@ impl Trial {
         if let Action::Record { release } = action {
             self.put_on_record(release);
             return true;
+        }
+        if let Action::RecordMigration { migrated } = action {
+            let Migrated { app, container, key, .. } = migrated.clone();
+            self.migrated.insert((app, container, key));
         }
         self.log.push(key.clone());
         self.record(action);
@@ -383,7 +394,24 @@ impl Trial {
                 else {
                     continue;
                 };
-                if container.state != State::Running {
+                let migrates = container.labels.contains_key("evenkeel.migration");
+                if migrates {
+                    match (broken, container.state) {
+                        (Broken::MigrationFails, State::Running) => {
+                            container.state = State::Exited { exit_code: 1 };
+                            container.finished_at = Some(now);
+                            container.last_words = Some("no such table: users".into());
+                        }
+                        (Broken::MigrationHangs, State::Exited { .. })
+                            if container.finished_at < container.started_at.map(|at| at + Duration::from_secs(50)) =>
+                        {
+                            container.state = State::Running;
+                            container.finished_at = None;
+                        }
+                        _ => {}
+                    }
+                }
+                if container.state != State::Running || migrates {
                     continue;
                 }
                 match broken {

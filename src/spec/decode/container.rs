@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     cursor::Report,
-    health,
+    health, migration,
     node::{Data, Node},
     quantity::{duration, duration_above_zero},
 };
@@ -56,10 +56,11 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         hostname: map.optional("hostname", Report::word),
         entrypoint: map.optional("entrypoint", arguments),
         command: map.optional("command", arguments),
+        migration: map.optional("migration", migration::read),
         traffic: map.optional("traffic", Report::boolean),
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
     };
-    map.later(&["migration", "database", "notifications", "cron", "runOn", "logging"]);
+    map.later(&["database", "notifications", "cron", "runOn", "logging"]);
     map.finish();
     Some(container)
 }

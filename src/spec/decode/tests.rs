@@ -115,17 +115,25 @@ fn a_value_of_the_wrong_kind_is_told_with_what_was_expected_and_found() {
 }
 
 #[test]
+fn a_migration_is_a_command_or_says_more() {
+    let problems = container("image: x\nmigration: rake db:migrate\n");
+    assert_eq!(problems, Vec::<String>::new());
+    let problems = container("image: x\nmigration: {command: [rake, db], reversible: false, timeout: 5m}\n");
+    assert_eq!(problems, Vec::<String>::new());
+    let problems = container("image: x\nmigration: {reversible: no, timeout: 0s}\n");
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("`command`")), "{problems:?}");
+}
+
+#[test]
 fn what_this_version_does_not_carry_out_is_refused() {
-    let problems = container(
-        "image: x\ndeploy: cron\nmigration: rake db:migrate\ndatabase: true\nenv: {SECRET: {ssm: /shop/secret}}\n",
-    );
+    let problems = container("image: x\ndeploy: cron\ndatabase: true\nenv: {SECRET: {ssm: /shop/secret}}\n");
     assert_eq!(
         problems,
         [
             "f:10:15: `cron` is not supported yet by this version",
-            "f:11:7: `migration` is not supported yet by this version",
-            "f:12:7: `database` is not supported yet by this version",
-            "f:13:21: a value by reference (`ssm`) is not supported yet by this version",
+            "f:11:7: `database` is not supported yet by this version",
+            "f:12:21: a value by reference (`ssm`) is not supported yet by this version",
         ]
     );
     let problems =

@@ -99,6 +99,9 @@ impl Checker<'_> {
                 break;
             }
         }
+        for (i, word) in container.migration.iter().flat_map(|migration| migration.command.iter().enumerate()) {
+            self.filled(&format!("migration/{i}"), word);
+        }
         for (name, value) in &container.env {
             self.filled(&format!("env/{name}"), value);
         }

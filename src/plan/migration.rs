@@ -1,0 +1,265 @@
+//! Migrations: once per release, on the first instance, before any container stops.
+//!
+//! A migration is a container of its own, `NAME.migration`, which ends. It is kept until the rollout is over, so that
+//! a controller that was killed finds it and waits for it, or for what it has left to say: it is never begun again. One
+//! that failed stops the rollout, and is tried again with another release, or when somebody removes it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{
+    Facts, Plan,
+    container::{colon, is_live, is_ours, last_words},
+    fleet,
+    render::{Place, label, migration_key, migration_run, release},
+    resolve::Known,
+    slot::Slot,
+};
+use crate::{
+    action::{Action, EngineAction, Migrated, Node, StopHow},
+    spec::{Layer, container::Deploy, migration::Migration},
+    status::{Condition, Kind},
+    world::{ContainerSeen, Engine, Instance, State},
+};
+
+/// Suffix of a migration's container.
+pub const MIGRATION: &str = ".migration";
+
+/// How far a migration is.
+enum Progress {
+    Done,
+    /// What everything waits for, and until when at the latest.
+    Waits(String, Option<Timestamp>),
+    Next(Node, Box<EngineAction>),
+    /// It is to be put on record.
+    Succeeded(Migrated),
+    Failed(String),
+}
+
+/// Plans the migrations of a layer, and lets what must wait for one wait.
+pub(super) fn migrate(
+    plan: &mut Plan,
+    known: &Known<'_>,
+    layer: &Layer,
+    staying: &[&Instance],
+    slots: &mut [Slot<'_>],
+) {
+    let mut seen = BTreeSet::new();
+    for at in 0..slots.len() {
+        let slot = &slots[at];
+        let Some(migration) = &slot.container.migration else { continue };
+        let (app, container) = (slot.app.name.clone(), slot.container.name.clone());
+        if slot.container.deploy == Deploy::Manual
+            || slot.unresolved.is_some()
+            || !seen.insert((app.clone(), container.clone()))
+        {
+            continue;
+        }
+        let one = One { known, layer, staying, slot, migration, key: migration_key(known.desired, slot) };
+        let subject = format!("{app}/{container}");
+        let waits = match one.progress() {
+            Progress::Done => None,
+            Progress::Waits(on, until) => {
+                plan.hold(&subject, &on, until);
+                Some(on)
+            }
+            Progress::Next(node, what) => {
+                let hostname = node.hostname.clone();
+                plan.attempt(&hostname, Action::Engine { node, what: *what }, known.facts, known.now);
+                Some(format!("the migration of {container} on {hostname}"))
+            }
+            Progress::Succeeded(migrated) => {
+                plan.attempt(&subject, Action::RecordMigration { migrated }, known.facts, known.now);
+                Some(format!("the migration of {container} to be recorded"))
+            }
+            Progress::Failed(message) => {
+                plan.conditions.push(Condition { kind: Kind::MigrationFailed, subject, message });
+                Some(format!("the migration of {container}, which failed"))
+            }
+        };
+        let key = one.key.clone();
+        for other in slots.iter_mut().filter(|other| other.app.name == app) {
+            if other.container.name == container {
+                other.migration = Some(key.clone());
+                other.migrating = other.migrating.take().or_else(|| waits.clone());
+            }
+            other.held = other.held.take().or_else(|| waits.clone());
+        }
+    }
+}
+
+/// One migration.
+struct One<'a> {
+    known: &'a Known<'a>,
+    layer: &'a Layer,
+    staying: &'a [&'a Instance],
+    slot: &'a Slot<'a>,
+    migration: &'a Migration,
+    key: String,
+}
+
+impl One<'_> {
+    fn name(&self) -> String {
+        format!("{}{MIGRATION}", self.slot.name)
+    }
+
+    fn progress(&self) -> Progress {
+        let name = self.name();
+        let is_of = |container: &&ContainerSeen| {
+            is_ours(container, &self.known.desired.stack.name)
+                && container.labels.get(label::APP) == Some(&self.slot.app.name)
+                && container.labels.contains_key(label::MIGRATION)
+        };
+        // On every instance, those that are about to leave included.
+        let found: Vec<(&String, &ContainerSeen)> = (self.known.seen.engines.iter())
+            .filter_map(|(hostname, engine)| Some((hostname, engine.known()?.containers.get(&name).filter(is_of)?)))
+            .collect();
+        let is_this = |container: &ContainerSeen| container.labels.get(label::MIGRATION) == Some(&self.key);
+        if self.is_known_to_be_done() {
+            return Progress::Done;
+        }
+        if let Some((hostname, container)) = found.iter().find(|(_, container)| is_this(container)) {
+            return self.of(hostname, container);
+        }
+        if let Some((hostname, _)) = found.iter().find(|(_, container)| is_live(container)) {
+            return Progress::Waits(format!("{name} of another release to end on {hostname}"), None);
+        }
+        let Some(first) = self.staying.first() else { return Progress::Done };
+        let node = fleet::node(&self.known.desired.stack, self.layer, first);
+        let engine = self.known.engines.iter().find(|(hostname, _)| *hostname == first.hostname);
+        let (Some(node), Some((_, engine))) = (node, engine) else {
+            return Progress::Waits(
+                format!("the engine of {} to answer, where the migration runs", first.hostname),
+                None,
+            );
+        };
+        if let Some(container) = engine.containers.get(&name) {
+            if !is_ours(container, &self.known.desired.stack.name) {
+                let on = format!("a container {name} that Evenkeel did not make to be removed from {}", first.hostname);
+                return Progress::Waits(on, None);
+            }
+            let (id, name) = (container.id.clone(), name);
+            return Progress::Next(node, Box::new(EngineAction::Remove { id, name }));
+        }
+        self.begin(first, node, engine)
+    }
+
+    /// On record; or a container of this release was made, which only happens after it.
+    fn is_known_to_be_done(&self) -> bool {
+        let slot = self.slot;
+        let key = (slot.app.name.clone(), slot.container.name.clone(), self.key.clone());
+        let release = release(self.known.desired, slot);
+        let is_of = |container: &ContainerSeen| {
+            container.labels.get(label::RELEASE) == Some(&release) && !container.labels.contains_key(label::MIGRATION)
+        };
+        self.known.facts.migrated.contains(&key)
+            || self.known.engines.iter().any(|(_, engine)| engine.containers.values().any(is_of))
+    }
+
+    fn begin(&self, first: &Instance, node: Node, engine: &Engine) -> Progress {
+        let image = &self.slot.image;
+        if let Some((hostname, _)) = self.known.engines.iter().find(|(_, e)| !e.images.contains_key(image)) {
+            let on = format!("image {} to be on {hostname} before the migration", crate::spec::image::shown(image));
+            return Progress::Waits(on, None);
+        }
+        let public_ip = first.public_ip.as_ref().or(first.private_ip.as_ref()).map_or("", String::as_str);
+        let place = Place { hostname: &first.hostname, public_ip };
+        let rendered = migration_run(self.known.desired, self.slot, place, &self.migration.command, &self.key);
+        let is_up = |name: &String| engine.containers.get(name).is_some_and(is_live);
+        if let Some(missing) = rendered.needs.iter().find(|name| !is_up(name)) {
+            return Progress::Waits(
+                format!("{missing}, which the migration needs, to run on {}", first.hostname),
+                None,
+            );
+        }
+        let missing = rendered.run.data_volumes.iter().find(|mount| !engine.volumes.contains(&mount.volume));
+        let what = match missing {
+            Some(mount) => {
+                let labels = [(label::STACK, &self.known.desired.stack.name), (label::APP, &self.slot.app.name)];
+                let labels = labels.map(|(name, value)| (name.to_owned(), value.clone())).into();
+                EngineAction::CreateVolume { name: mount.volume.clone(), labels }
+            }
+            None => EngineAction::Create { run: Box::new(rendered.for_engine(engine)) },
+        };
+        Progress::Next(node, Box::new(what))
+    }
+
+    /// Its container is there.
+    fn of(&self, hostname: &str, container: &ContainerSeen) -> Progress {
+        let (id, name) = (container.id.clone(), self.name());
+        let ends = container.started_at.map(|at| at + self.migration.timeout);
+        let on_it = |what: EngineAction| {
+            let members = fleet::members(self.layer, self.known.seen);
+            let instance = members.iter().find(|(_, instance)| instance.hostname == hostname);
+            let node = instance.and_then(|(_, it)| fleet::node(&self.known.desired.stack, self.layer, it));
+            match node {
+                Some(node) => Progress::Next(node, Box::new(what)),
+                None => Progress::Waits(format!("{hostname}, where it was begun, to be online"), None),
+            }
+        };
+        let in_time = match (container.finished_at, ends) {
+            (Some(finished), Some(ends)) => finished <= ends,
+            _ => true,
+        };
+        match container.state {
+            State::Created => on_it(EngineAction::Start { id, name }),
+            State::Running | State::Restarting { .. } | State::Paused => match ends {
+                Some(until) if until <= self.known.now => {
+                    let stop = &self.slot.container.stop;
+                    let stop = StopHow { signal: stop.signal.clone(), timeout: stop.timeout };
+                    on_it(EngineAction::Stop { id, name, stop, guard: None })
+                }
+                until => Progress::Waits(format!("{name} to end on {hostname}"), until),
+            },
+            State::Exited { exit_code: 0 } if in_time => Progress::Succeeded(Migrated {
+                app: self.slot.app.name.clone(),
+                container: self.slot.container.name.clone(),
+                key: self.key.clone(),
+                hostname: hostname.to_owned(),
+                revision: self.known.desired.revision.clone(),
+                words: last_words(container),
+            }),
+            State::Exited { exit_code } => {
+                let took = match in_time {
+                    true => format!("ended with exit code {exit_code}"),
+                    false => format!("was stopped after {}s (exit code {exit_code})", self.migration.timeout.as_secs()),
+                };
+                self.failed(hostname, &took, container)
+            }
+            State::Dead => self.failed(hostname, "could not be removed completely by the engine", container),
+        }
+    }
+
+    fn failed(&self, hostname: &str, how: &str, container: &ContainerSeen) -> Progress {
+        let name = self.name();
+        Progress::Failed(format!(
+            "{name} on {hostname} {how}{}. Nothing was stopped for this release; it is not tried again until the release \
+             changes, or {name} is removed",
+            colon(&last_words(container))
+        ))
+    }
+}
+
+/// Whether a migration's container is still needed: it runs, or it tells of a release that is not over.
+pub(super) fn is_kept(container: &ContainerSeen, slots: &[&Slot<'_>], over: &dyn Fn(&str, &str) -> bool) -> bool {
+    let Some(key) = container.labels.get(label::MIGRATION) else { return false };
+    let of = |slot: &&&Slot<'_>| slot.migration.as_ref() == Some(key);
+    is_live(container) || slots.iter().find(of).is_some_and(|slot| !over(&slot.app.name, &slot.container.name))
+}
+
+/// A migration that runs on an engine, by its name.
+pub(super) fn running_on<'a>(engine: &'a Engine, stack: &str) -> Option<&'a str> {
+    let runs = |container: &ContainerSeen| {
+        is_ours(container, stack) && container.labels.contains_key(label::MIGRATION) && is_live(container)
+    };
+    engine.containers.iter().find(|(_, container)| runs(container)).map(|(name, _)| name.as_str())
+}
+
+impl Facts {
+    /// Takes a migration for recorded.
+    pub fn record_migration(&mut self, migrated: &Migrated) {
+        let Migrated { app, container, key, .. } = migrated;
+        self.migrated.insert((app.clone(), container.clone(), key.clone()));
+    }
+}
