@@ -10,8 +10,7 @@ use evenkeel::{
 
 use crate::{
     dice::Dice,
-    engines::is_live,
-    real::{Ms, Real, refuse},
+    real::{Ms, Real, is_live, refuse},
     watch::PAST,
 };
 

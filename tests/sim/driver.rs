@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
+use evenkeel::spec::{File, validate};
 use evenkeel::{
     action::{Action, EngineAction},
     plan::{Failure, Intent, Plan, plan},
-    spec::{Desired, File, validate},
+    spec::Desired,
     world::{Class, Trouble},
 };
 use jiff::Timestamp;
@@ -177,20 +178,12 @@ impl Sim {
         self.invalid || self.mind.blank || self.desired.stack.suspend || self.desired.apps.is_empty()
     }
 
-    /// The controller is killed: what it remembered is gone, what it sent goes on or was never sent.
-    pub fn crash(&mut self) {
-        self.replace_mind();
-        self.down_until = self.real.now + self.dice.between(0, 5_000);
-        self.mind.wakes = self.down_until;
-        self.say("(crash)");
-    }
-
-    /// Another controller, which knows what is on record and what is declared, if that can be read.
+    /// Another controller, which knows what is on record and what is declared, if that can be read; what the one before
+    /// it remembered is gone, what it sent goes on or was never sent.
     fn replace_mind(&mut self) {
-        (self.crash_at, self.leaves_at, self.another) = (None, None, false);
-        let (skew, blank, wakes) = (self.skew, self.invalid || self.mind.blank, self.real.now);
-        let before = std::mem::replace(&mut self.mind, Mind { skew, blank, wakes, ..Mind::default() });
-        for running in before.running.into_values() {
+        let blank = self.invalid || self.mind.blank;
+        self.crash_at = None;
+        for running in std::mem::take(&mut self.mind).running.into_values() {
             if running.result.is_none()
                 && matches!(running.ending, Ending::Well | Ending::AnswerLost)
                 && self.dice.one_in(2)
@@ -198,9 +191,19 @@ impl Sim {
                 self.orphans.push((running.effect_at, running.action));
             }
         }
+        (self.leaves_at, self.another) = (None, false);
+        (self.mind.skew, self.mind.blank, self.mind.wakes) = (self.skew, blank, self.real.now);
         // How old a record is by another clock says nothing.
         let now = self.clock();
         self.intents.values_mut().for_each(|intent| intent.sent = now);
+    }
+
+    /// The controller is killed.
+    pub fn crash(&mut self) {
+        self.replace_mind();
+        self.down_until = self.real.now + self.dice.between(0, 5_000);
+        self.mind.wakes = self.down_until;
+        self.say("(crash)");
     }
 
     /// Whoever was asked to end begins nothing more, and is gone once everything under way has ended, or its patience.

@@ -128,8 +128,11 @@ impl Rollout {
     }
 }
 
+/// A rollout, stopped just before each of its actions.
+type Stops = Vec<(Rollout, Action)>;
+
 /// The rollout, stopped just before each of its actions, and how it ends.
-fn stops(scene: Scene) -> Result<(Vec<(Rollout, Action)>, Vec<String>), String> {
+fn stops(scene: Scene) -> Result<(Stops, Vec<String>), String> {
     let mut rollout = Rollout::of(scene);
     let mut stops = Vec::new();
     while let Some(action) = rollout.next()? {

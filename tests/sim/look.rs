@@ -98,7 +98,8 @@ impl Sim {
             }
             miss(&mut seen.provided.rest, &what);
         }
-        if let Some(most) = self.haze.page.take().filter(|_| may_miss) {
+        // Of what a controller has never seen it cannot know that it is missing.
+        if let Some(most) = self.haze.page.take().filter(|_| self.mind.last_cloud.is_some()) {
             if let Some(instances) = seen.provided.instances.known_mut() {
                 instances.truncate(most);
             }

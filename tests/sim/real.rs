@@ -9,21 +9,27 @@ use evenkeel::{
     action::{Action, EngineAction, Node},
     plan::{fleet, imagine::World},
     spec::Desired,
-    world::{Balancer, Class, Engine, Instance, Observed, OpsWorks, Owned, Provided, Seen, Target, Trouble},
+    world::{
+        Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, OpsWorks, Owned, Provided, Seen, State,
+        Target, Trouble,
+    },
 };
 use jiff::Timestamp;
 
 use crate::{
     cloud::{Cloud, is_alive},
     dice::Dice,
-    engines::{Change, Fate},
-    traffic::Flight,
     trial,
     watch::PAST,
 };
 
 /// Milliseconds of virtual time.
 pub type Ms = u64;
+
+pub use crate::{
+    engines::{Change, Fate},
+    traffic::Flight,
+};
 
 #[derive(Clone)]
 pub struct Real {
@@ -64,6 +70,20 @@ pub struct Real {
     /// A container became healthy or not, or ended.
     pub stirred: bool,
     reborn: u32,
+}
+
+pub const SERVING: [&str; 5] = ["redis", "app", "haproxy", "nginx", "web"];
+
+pub fn serves(container: &ContainerSeen) -> bool {
+    container.labels.get("evenkeel.traffic").is_some_and(|value| value == "true")
+}
+
+pub fn is_well(container: &ContainerSeen) -> bool {
+    container.state == State::Running && matches!(container.health, None | Some(Health::Healthy))
+}
+
+pub fn is_live(container: &ContainerSeen) -> bool {
+    matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
 }
 
 pub fn refuse(class: Class, message: &str) -> Trouble {
@@ -237,6 +257,58 @@ impl Real {
         self.requests(dice);
         self.well_again();
         self.remember();
+    }
+
+    fn containers(&mut self, dice: &mut Dice) {
+        let due: Vec<(String, Change)> =
+            self.changes.iter().filter(|(_, (at, _))| *at <= self.now).map(|(id, (_, c))| (id.clone(), *c)).collect();
+        for (id, change) in due {
+            self.changes.remove(&id);
+            self.stirred = true;
+            let mut fell = None;
+            for (hostname, engine) in &mut self.world.seen.engines {
+                let Some(container) =
+                    engine.known_mut().and_then(|e| e.containers.values_mut().find(|container| container.id == id))
+                else {
+                    continue;
+                };
+                if container.state != State::Running {
+                    continue;
+                }
+                match change {
+                    Change::Healthy if container.health.is_some() => container.health = Some(Health::Healthy),
+                    Change::Healthy => {}
+                    Change::Unhealthy => container.health = Some(Health::Unhealthy),
+                    Change::Exit => container.state = State::Exited { exit_code: 3 },
+                }
+                if change != Change::Healthy {
+                    fell = Some(hostname.clone());
+                } else if self.fates.iter().any(|(image, fate)| container.image == *image && *fate == Fate::Dies) {
+                    self.changes.insert(id.clone(), (self.now + dice.between(500, 30_000), Change::Exit));
+                }
+            }
+            if let Some(hostname) = fell {
+                self.excuse(&hostname);
+            }
+        }
+    }
+
+    pub fn started(&mut self, hostname: &str, id: &str, dice: &mut Dice) {
+        let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
+            return;
+        };
+        let fate = self.fates.get(&container.image).copied();
+        let at = match fate {
+            Some(Fate::Slow) => self.now + dice.between(20_000, 90_000),
+            _ => self.now + dice.between(300, 6_000),
+        };
+        let change = match fate {
+            None | Some(Fate::Slow | Fate::Dies) => Change::Healthy,
+            Some(Fate::Unhealthy) => Change::Unhealthy,
+            Some(Fate::Exits) => Change::Exit,
+            Some(Fate::Hangs) => return,
+        };
+        self.changes.insert(id.to_owned(), (at, change));
     }
 
     fn booting(&mut self, dice: &mut Dice) {

@@ -155,10 +155,10 @@ impl Real {
         let (lost, kept) = std::mem::take(&mut self.flights).into_iter().partition(|f: &Flight| f.hostname == hostname);
         self.flights = kept;
         let lost: Vec<Flight> = lost;
-        if let Some(flight) = lost.first() {
-            if !self.may_be_cut(flight) {
-                self.lose(hostname, &format!("a connection of {} in flight", flight.balancer));
-            }
+        if let Some(flight) = lost.first()
+            && !self.may_be_cut(flight)
+        {
+            self.lose(hostname, &format!("a connection of {} in flight", flight.balancer));
         }
     }
 }
