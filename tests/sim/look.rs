@@ -24,6 +24,8 @@ pub struct Haze {
     pub refused: bool,
     /// The next look misses this one thing.
     pub flicker: Option<String>,
+    /// The last look missed something: the next one sees it again. That something is gone is taken from two looks.
+    missed: bool,
     /// The next look gets so many of each list, and takes them for all.
     pub page: Option<usize>,
 }
@@ -86,6 +88,7 @@ impl Sim {
                 part => blind(&mut seen.provided.rest, part, &trouble()),
             }
         }
+        self.misses_twice_never();
         // A controller that has just begun has seen nothing that it could hold against one read; OpsWorks, which takes
         // no token, would then make a second one.
         let may_miss = self.real.on_ec2() || self.mind.last_cloud.is_some();
@@ -118,5 +121,14 @@ impl Sim {
             _ => {}
         }
         seen
+    }
+
+    /// What the last look missed the next one sees again.
+    fn misses_twice_never(&mut self) {
+        let misses = self.haze.flicker.is_some() || self.haze.page.is_some();
+        if misses && self.haze.missed {
+            (self.haze.flicker, self.haze.page) = (None, None);
+        }
+        self.haze.missed = misses && !self.haze.missed;
     }
 }

@@ -10,8 +10,8 @@ use evenkeel::{
     plan::{fleet, imagine::World},
     spec::Desired,
     world::{
-        Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, OpsWorks, Owned, Provided, Seen, State,
-        Target, Trouble,
+        Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, Owned, Provided, Seen, State, Target,
+        Trouble,
     },
 };
 use jiff::Timestamp;
@@ -69,7 +69,7 @@ pub struct Real {
     pub clear_sight: bool,
     /// A container became healthy or not, or ended.
     pub stirred: bool,
-    reborn: u32,
+    pub reborn: u32,
 }
 
 pub const SERVING: [&str; 5] = ["redis", "app", "haproxy", "nginx", "web"];
@@ -128,10 +128,6 @@ impl Real {
 
     pub fn violate(&mut self, what: String) {
         self.violation.get_or_insert(what);
-    }
-
-    fn opsworks(&self) -> &OpsWorks {
-        self.world.seen.provided.opsworks().expect("OpsWorks")
     }
 
     pub fn instances(&self) -> &[Instance] {
@@ -311,43 +307,6 @@ impl Real {
         self.changes.insert(id.to_owned(), (at, change));
     }
 
-    fn booting(&mut self, dice: &mut Dice) {
-        let due: Vec<String> =
-            self.instance_at.iter().filter(|(_, at)| **at <= self.now).map(|(id, _)| id.clone()).collect();
-        for id in due {
-            self.instance_at.remove(&id);
-            let (number, later) = (self.reborn + 1, self.now + dice.between(3_000, 20_000));
-            let Some(instance) = self.instances_mut().iter_mut().find(|i| i.id == id) else { continue };
-            let next = match instance.status.as_str() {
-                "requested" => "booting",
-                "booting" => "running_setup",
-                "running_setup" => "online",
-                "connection_lost" => "stopping",
-                "stopping" => "stopped",
-                _ => continue,
-            };
-            instance.status = next.into();
-            let hostname = instance.hostname.clone();
-            let gone = (next == "stopped").then(|| instance.ec2_id.take()).flatten();
-            if next == "booting" {
-                instance.ec2_id = Some(format!("i-{number:04}"));
-                instance.private_ip = Some(format!("10.0.0.{number}"));
-                instance.public_ip = instance.private_ip.clone();
-            }
-            if next == "booting" {
-                self.reborn = number;
-                self.world.seen.engines.entry(hostname.clone()).or_insert(Seen::Known(Engine::default()));
-            }
-            if next != "online" && next != "stopped" {
-                self.instance_at.insert(id, later);
-            }
-            if let Some(ec2_id) = gone {
-                self.forget_target(&ec2_id);
-                self.halt(&hostname);
-            }
-        }
-    }
-
     /// An injected fault concerns this instance: what it loses is the fault's, until it serves again.
     pub fn excuse(&mut self, hostname: &str) {
         self.excused.insert(hostname.to_owned(), self.now);
@@ -373,17 +332,6 @@ impl Real {
     pub fn is_in(&self, hostname: &str) -> bool {
         let Some(id) = self.instance(hostname).and_then(|i| i.ec2_id.clone()) else { return false };
         self.balancers().all(|(_, b)| b.targets.get(&id) == Some(&Target::InService))
-    }
-
-    /// The instance is gone in the middle of whatever it does; OpsWorks notices, and replaces the machine.
-    pub fn lose_instance(&mut self, hostname: &str) {
-        self.excuse(hostname);
-        let at = self.now + 5_000;
-        let Some(instance) = self.instances_mut().iter_mut().find(|i| i.hostname == hostname) else { return };
-        instance.status = "connection_lost".into();
-        let id = instance.id.clone();
-        self.instance_at.insert(id, at);
-        self.halt(hostname);
     }
 
     /// Checks what is checked just before: the error is the answer of the other side.
@@ -470,29 +418,6 @@ impl Real {
         if let Action::Engine { node, what: EngineAction::Start { id, .. } } = action {
             self.started(&node.hostname, id, dice);
         }
-        Ok(())
-    }
-
-    fn count(&mut self, action: &Action) -> Result<(), Trouble> {
-        let exists = match action {
-            Action::CreateStack { .. } => self.opsworks().stack.known().is_some_and(Option::is_some),
-            Action::CreateLayer { settings, .. } => {
-                let layers = self.opsworks().layers.known();
-                layers.is_some_and(|all| all.iter().any(|l| l.settings.short_name == settings.short_name))
-            }
-            Action::CreateApp { settings, .. } => {
-                let apps = self.opsworks().apps.known();
-                apps.is_some_and(|all| all.iter().any(|a| a.settings.short_name == settings.short_name))
-            }
-            Action::CreateInstance { hostname, .. } => self.instances().iter().any(|i| i.hostname == *hostname),
-            Action::DeleteApp { .. } | Action::DeleteInstance { .. } | Action::StopInstance { .. } => false,
-            _ => return Ok(()),
-        };
-        if exists {
-            self.violate(format!("{action}: there is one already"));
-            return Err(refuse(Class::Terminal, "it exists already"));
-        }
-        *self.made.entry(action.key()).or_default() += 1;
         Ok(())
     }
 }
