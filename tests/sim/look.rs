@@ -79,6 +79,7 @@ impl Sim {
         self.real.clear_sight =
             (cloud, volumes, balancers) == (0, 0, 0) && self.haze.flicker.is_none() && self.haze.page.is_none();
         let mut seen = self.real.look(&self.desired, cloud, volumes, balancers);
+        self.misses_twice_never();
         let class = if self.haze.refused { Class::Terminal } else { Class::Transient };
         let trouble = || refuse(class, "no answer");
         for part in &self.haze.blind {
@@ -88,7 +89,6 @@ impl Sim {
                 part => blind(&mut seen.provided.rest, part, &trouble()),
             }
         }
-        self.misses_twice_never();
         // A controller that has just begun has seen nothing that it could hold against one read; OpsWorks, which takes
         // no token, would then make a second one.
         let may_miss = self.real.on_ec2() || self.mind.last_cloud.is_some();
