@@ -16,30 +16,46 @@
 //! IMAGE` (an image of that tag, brought by hand), `store lost`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
 
+#[path = "sim/crowd.rs"]
+mod crowd;
 mod trial;
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use evenkeel::{
-    action::Lane,
+    action::{Action, Lane},
     plan::{Intent, forecast::forecast},
     spec::image,
     world::{Class, ContainerSeen, Health, Seen, State, Target, Trouble},
 };
 use trial::{Broken, Trial, first_digest};
 
-#[test]
-fn every_scenario_goes_as_its_golden_file_says() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut scripts: Vec<_> = fs::read_dir(&dir)
+fn dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+fn scripts() -> Vec<PathBuf> {
+    let mut scripts: Vec<_> = fs::read_dir(dir())
         .expect("scenarios")
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|ext| ext == "scenario"))
         .collect();
     scripts.sort();
     assert!(!scripts.is_empty());
+    scripts
+}
+
+#[test]
+fn every_scenario_goes_as_its_golden_file_says() {
+    let dir = dir();
     let mut wrong = Vec::new();
-    for path in scripts {
+    for path in scripts() {
         let script = fs::read_to_string(&path).expect("a script");
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let said = std::panic::catch_unwind(|| play(&dir, &script)).unwrap_or_else(|_| format!("{name} panicked\n"));
@@ -51,6 +67,86 @@ fn every_scenario_goes_as_its_golden_file_says() {
         }
     }
     assert!(wrong.is_empty(), "not as the golden files say:\n{}", wrong.join("\n"));
+}
+
+/// So many rounds may pass until nothing more happens; what keeps ending goes on for ever.
+const ROUNDS: usize = 400;
+
+/// How it all ends if nothing is done to it any more; nothing where it never does.
+fn end(mut trial: Trial) -> Option<Vec<String>> {
+    trial.run(ROUNDS)?;
+    let mut end = trial.containers();
+    let instances = trial.world.seen.provided.instances.known().into_iter().flatten();
+    let hosts: BTreeMap<String, String> =
+        instances.clone().filter_map(|i| Some((i.ec2_id.clone()?, i.hostname.clone()))).collect();
+    end.extend(instances.map(|instance| format!("{} {}", instance.hostname, instance.status)));
+    for (name, balancer) in &trial.world.seen.balancers {
+        for (id, target) in balancer.known().into_iter().flat_map(|balancer| &balancer.targets) {
+            end.push(format!("{name}: {} {target:?}", hosts.get(id).unwrap_or(id)));
+        }
+    }
+    end.sort();
+    Some(end)
+}
+
+/// A scenario, stopped just before each of its actions, by the line of the script.
+fn stops(script: &str) -> Vec<(usize, Vec<(Trial, Action)>)> {
+    let mut trial: Option<Trial> = None;
+    let mut all = Vec::new();
+    for (number, line) in
+        script.lines().enumerate().filter(|(_, line)| !line.starts_with('#') && !line.trim().is_empty())
+    {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if word == "given" {
+            let text = fs::read_to_string(dir().join("manifests").join(format!("{rest}.yaml"))).expect("a manifest");
+            trial = Some(Trial::new(&text));
+            continue;
+        }
+        let trial = trial.as_mut().expect("given NAME comes first");
+        trial.log.clear();
+        trial.stops = matches!(word, "converge" | "until" | "round").then(Vec::new);
+        command(trial, word, rest, &mut String::new());
+        if let Some(stops) = trial.stops.take().filter(|stops| !stops.is_empty()) {
+            all.push((number + 1, stops));
+        }
+    }
+    all
+}
+
+/// The controller is killed once the action took effect and before it had an answer, or it is carried out twice: what
+/// comes of it is the same.
+#[test]
+fn every_scenario_ends_the_same_with_a_crash_or_a_double_at_any_of_its_actions() {
+    let scripts = scripts();
+    let told = crowd::each(scripts.len(), |at| {
+        let script = fs::read_to_string(&scripts[at]).expect("a script");
+        let name = scripts[at].file_stem().expect("a name").to_string_lossy().into_owned();
+        let (mut runs, mut wrong) = (0, Vec::new());
+        for (line, stops) in stops(&script) {
+            let Some(calm) = end(stops[0].0.clone()) else { continue };
+            for (stop, action) in stops {
+                for doubled in [false, true] {
+                    let mut trial = stop.clone();
+                    if trial.carry_out(&action) {
+                        if doubled { trial.world.carry_out(&action) } else { trial.crash() }
+                    }
+                    runs += 1;
+                    let end = end(trial);
+                    if end.as_ref() != Some(&calm) {
+                        let what = if doubled { "doubled" } else { "crashed" };
+                        let (end, calm) = (end.unwrap_or_default().join("\n"), calm.join("\n"));
+                        wrong.push(format!("{name}, line {line}, {what} at “{action}”:\n{end}\nand not\n{calm}"));
+                    }
+                }
+            }
+        }
+        (runs, wrong)
+    });
+    let runs: usize = told.iter().map(|(runs, _)| runs).sum();
+    let wrong: Vec<&String> = told.iter().flat_map(|(_, wrong)| wrong).collect();
+    println!("{runs} runs");
+    assert!(runs > 4_000, "{runs} runs");
+    assert!(wrong.is_empty(), "{} of {runs} ended otherwise; the first: {}", wrong.len(), wrong[0]);
 }
 
 fn play(dir: &Path, script: &str) -> String {

@@ -4,6 +4,7 @@
 //! passing of time) only ever asks for another pass over that key. A pass looks, plans and begins what may begin.
 
 pub mod backoff;
+mod clock;
 pub mod lease;
 pub mod pace;
 pub mod queue;

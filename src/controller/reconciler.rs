@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::{
     backoff::Waits,
+    clock::Clock,
     pace::Pace,
     queue::Queue,
     report::{News, Report},
@@ -39,6 +40,9 @@ pub struct Reconciler {
     report: Report,
     pace: Pace,
     queue: Arc<Queue>,
+    clock: Clock,
+    /// The intents on record are its own, or it has taken them over.
+    has_taken_over: bool,
     facts: Facts,
     waits: BTreeMap<String, Waits>,
     running: BTreeMap<Lane, Running>,
@@ -109,6 +113,8 @@ impl Reconciler {
             report,
             pace,
             queue,
+            clock: Clock::default(),
+            has_taken_over: false,
             facts: Facts::at_first(),
             waits: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -157,6 +163,7 @@ impl Reconciler {
 
     /// One pass; tells how the stack is and when the next one is due.
     pub async fn pass(&mut self, extra: &[Condition]) -> (StackStatus, Duration) {
+        self.take_over();
         self.reap();
         for hostname in std::mem::take(&mut *lock(&self.touched)) {
             self.picture.touch_engine(&hostname);
@@ -165,7 +172,7 @@ impl Reconciler {
         let remembered = self.remember();
         let seen = self.picture.look(&self.desired, &self.facts, ages).await;
         self.watch();
-        let now = Timestamp::now();
+        let now = self.clock.now();
         self.facts.note(&self.desired, &seen, now);
         self.facts.busy = self.running.keys().cloned().collect();
         let plan = match remembered {
@@ -219,7 +226,7 @@ impl Reconciler {
             Phase::Converged | Phase::Suspended => self.pace.resync,
             Phase::Blocked => self.pace.poll * 5,
             Phase::Progressing => {
-                let now = Timestamp::now();
+                let now = self.clock.now();
                 let until = status.holds.iter().filter_map(|hold| hold.until).filter(|until| *until > now).min();
                 let soon = until.map(|until| now.duration_until(until).unsigned_abs() + Duration::from_millis(5));
                 soon.unwrap_or(self.pace.poll).min(self.patience())
@@ -232,6 +239,23 @@ impl Reconciler {
         match self.last.moved.filter(|_| self.last.balancers_move) {
             Some(moved) => self.pace.next(moved.elapsed()),
             None => self.pace.poll,
+        }
+    }
+
+    /// The intents of a controller before this one count as sent just now: how old they are by its clock proves nothing
+    /// by this one's.
+    fn take_over(&mut self) {
+        if self.has_taken_over {
+            return;
+        }
+        let (stack, now) = (self.key(), self.clock.now());
+        let taken = self.store.intents(&stack).and_then(|intents| {
+            let mut records = intents.into_iter();
+            records.try_for_each(|(key, it)| self.store.record_intent(&stack, &key, &Intent { sent: now, ..it }))
+        });
+        match taken {
+            Ok(()) => self.has_taken_over = true,
+            Err(error) => tracing::warn!(%error, "what was sent before was not taken over"),
         }
     }
 
@@ -259,7 +283,7 @@ impl Reconciler {
                     let wait = self.waits.entry(key.clone()).or_default().after(trouble.class);
                     let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
                     self.tell(&News::Failed(key.clone(), trouble.message.clone()));
-                    let retry_at = Timestamp::now() + wait;
+                    let retry_at = self.clock.now() + wait;
                     self.facts.failures.insert(key, Failure { trouble, times, retry_at });
                 }
             }
@@ -299,7 +323,7 @@ impl Reconciler {
             let key = action.key();
             let intent = action.intent().map(|intent| {
                 let before = self.facts.intents.get(&intent);
-                let sent = Intent::of(action, before, Timestamp::now());
+                let sent = Intent::of(action, before, self.clock.now());
                 (intent, sent)
             });
             if let Some((intent, sent)) = &intent

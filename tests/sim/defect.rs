@@ -12,8 +12,8 @@ use evenkeel::{
 
 use crate::{
     driver::Sim,
-    engines::is_live,
     fleet::{is_outdated, is_surplus},
+    real::is_live,
     scene::Scene,
 };
 

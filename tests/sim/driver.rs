@@ -8,7 +8,7 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction, Migrated},
     plan::{Failure, Intent, Plan, Released, plan},
-    spec::{Desired, File, validate},
+    spec::Desired,
     world::{Class, Trouble},
 };
 use jiff::Timestamp;
@@ -64,11 +64,11 @@ pub struct Sim {
     /// Many a launch is, likewise.
     pub crashes_at_launch: bool,
     pub crash_at: Option<Ms>,
-    revision: u32,
+    pub revision: u32,
     /// What was declared before, as far as a controller with a defect has not got beyond it.
     pub before: Option<Desired>,
     /// The newest revision under which anything was done.
-    applied: u32,
+    pub applied: u32,
     /// The newest revision is refused: what was declared before it goes on being so.
     pub invalid: bool,
     /// What the wall's clock is off by, in milliseconds.
@@ -77,7 +77,7 @@ pub struct Sim {
     pub leaves_at: Option<Ms>,
     /// Another controller is there, which waits for the lease.
     pub another: bool,
-    has_lease: bool,
+    pub has_lease: bool,
     /// Engines that take their time until then.
     pub slow: BTreeMap<String, Ms>,
     pub poll: Ms,
@@ -145,57 +145,12 @@ impl Sim {
         if back { self.real.clock() - by } else { self.real.clock() + by }
     }
 
-    /// A new revision. One that is refused changes nothing; one that has nothing of the stack lets go of it.
-    pub fn declare(&mut self, text: &str) {
-        if text == self.text {
-            return;
-        }
-        self.revision += 1;
-        self.text = text.to_owned();
-        let file = File::new("manifest.yaml", text.as_bytes().to_vec());
-        let stacks = match validate::load(&format!("r{}", self.revision), vec![file]) {
-            Ok(stacks) => stacks,
-            Err(problems) => {
-                self.invalid = true;
-                return self.say(format_args!("(refused: {})", problems.first().map_or("", |it| it.message.as_str())));
-            }
-        };
-        self.invalid = false;
-        match stacks.into_values().next() {
-            Some(desired) => {
-                let before = std::mem::replace(&mut self.desired, desired);
-                self.before = Some(before).filter(|_| self.defect == Some(Defect::OldRevision) && self.dice.one_in(2));
-                self.mind.blank = false;
-                self.mind.facts.failures.clear();
-            }
-            None => {
-                self.say("(the stack is not declared any more)");
-                self.replace_mind();
-                self.mind.blank = true;
-            }
-        }
-        self.mind.wakes = self.real.now;
-    }
-
-    /// Whether what is declared is not what anybody wants for long.
-    pub fn is_odd(&self) -> bool {
-        self.invalid || self.mind.blank || self.desired.stack.suspend || self.desired.apps.is_empty()
-    }
-
-    /// The controller is killed: what it remembered is gone, what it sent goes on or was never sent.
-    pub fn crash(&mut self) {
-        self.replace_mind();
-        self.down_until = self.real.now + self.dice.between(0, 5_000);
-        self.mind.wakes = self.down_until;
-        self.say("(crash)");
-    }
-
-    /// Another controller, which knows what is on record and what is declared, if that can be read.
-    fn replace_mind(&mut self) {
-        (self.crash_at, self.leaves_at, self.another) = (None, None, false);
-        let (skew, blank, wakes) = (self.skew, self.invalid || self.mind.blank, self.real.now);
-        let before = std::mem::replace(&mut self.mind, Mind { skew, blank, wakes, ..Mind::at_first() });
-        for running in before.running.into_values() {
+    /// Another controller, which knows what is on record and what is declared, if that can be read; what the one before
+    /// it remembered is gone, what it sent goes on or was never sent.
+    pub fn replace_mind(&mut self) {
+        let blank = self.invalid || self.mind.blank;
+        self.crash_at = None;
+        for running in std::mem::replace(&mut self.mind, Mind::at_first()).running.into_values() {
             if running.result.is_none()
                 && matches!(running.ending, Ending::Well | Ending::AnswerLost)
                 && self.dice.one_in(2)
@@ -203,20 +158,19 @@ impl Sim {
                 self.orphans.push((running.effect_at, running.action));
             }
         }
+        (self.leaves_at, self.another) = (None, false);
+        (self.mind.skew, self.mind.blank, self.mind.wakes) = (self.skew, blank, self.real.now);
         // How old a record is by another clock says nothing.
         let now = self.clock();
         self.intents.values_mut().for_each(|intent| intent.sent = now);
     }
 
-    /// Whoever was asked to end begins nothing more, and is gone once everything under way has ended, or its patience.
-    fn leaves(&mut self) -> bool {
-        let Some(at) = self.leaves_at else { return false };
-        if self.mind.running.is_empty() || at <= self.real.now {
-            self.replace_mind();
-            self.say("(it has ended, and the other one has the lease)");
-            return false;
-        }
-        true
+    /// The controller is killed.
+    pub fn crash(&mut self) {
+        self.replace_mind();
+        self.down_until = self.real.now + self.dice.between(0, 5_000);
+        self.mind.wakes = self.down_until;
+        self.say("(crash)");
     }
 
     pub fn is_idle(&self) -> bool {
@@ -354,15 +308,6 @@ impl Sim {
         }
     }
 
-    /// A pass of a controller that does not ask for the lease.
-    fn rival(&mut self) {
-        let mind = std::mem::take(&mut self.mind);
-        self.has_lease = false;
-        self.pass();
-        self.has_lease = true;
-        self.mind = mind;
-    }
-
     /// One pass of the controller.
     pub fn pass(&mut self) {
         if self.mind.blank {
@@ -419,18 +364,6 @@ impl Sim {
             let sent = Intent::of(action, self.intents.get(&key), self.clock());
             self.intents.insert(key, sent);
         }
-    }
-
-    /// Whose hand it is: nobody's who has no lease, and no older revision's than one that was applied.
-    fn judge_hand(&mut self, action: &Action, revision: &str) {
-        if !self.has_lease {
-            self.real.violate(format!("{action}, without the lease"));
-        }
-        let revision = revision.trim_start_matches('r').parse().expect("rN");
-        if revision < self.applied {
-            self.real.violate(format!("{action}, from revision {revision}, after {}", self.applied));
-        }
-        self.applied = revision;
     }
 
     /// What becomes of an action follows from the seed and from how often it was begun, whatever else happens.

@@ -2,15 +2,10 @@
 
 use evenkeel::{
     action::{Action, EngineAction},
-    spec::image,
-    world::{Class, ContainerSeen, Health, State, Trouble},
+    world::{Class, State, Trouble},
 };
 
-use crate::{
-    dice::Dice,
-    migrations::MIGRATION,
-    real::{Real, refuse},
-};
+use crate::real::{Real, SERVING, is_live, is_well, refuse};
 
 /// What a container of an image does once it is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,20 +25,6 @@ pub enum Change {
     Exit,
     /// A migration has done its work.
     Finish,
-}
-
-pub const SERVING: [&str; 5] = ["redis", "app", "haproxy", "nginx", "web"];
-
-pub fn serves(container: &ContainerSeen) -> bool {
-    container.labels.get("evenkeel.traffic").is_some_and(|value| value == "true")
-}
-
-pub fn is_well(container: &ContainerSeen) -> bool {
-    container.state == State::Running && matches!(container.health, None | Some(Health::Healthy))
-}
-
-pub fn is_live(container: &ContainerSeen) -> bool {
-    matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
 }
 
 /// A container's name without its number: `app1` → `app`.
@@ -83,73 +64,6 @@ impl Real {
             let needed = if name == "app" && !any_replica { 2 } else { 1 };
             well.iter().filter(|well| **well).count() >= needed && (any_replica || well.iter().all(|well| *well))
         })
-    }
-
-    /// What containers do by themselves until now.
-    pub fn containers(&mut self, dice: &mut Dice) {
-        let due: Vec<(String, Change)> =
-            self.changes.iter().filter(|(_, (at, _))| *at <= self.now).map(|(id, (_, c))| (id.clone(), *c)).collect();
-        for (id, change) in due {
-            self.changes.remove(&id);
-            self.stirred = true;
-            let mut fell = None;
-            for (hostname, engine) in &mut self.world.seen.engines {
-                let Some(container) =
-                    engine.known_mut().and_then(|e| e.containers.values_mut().find(|container| container.id == id))
-                else {
-                    continue;
-                };
-                if container.state != State::Running {
-                    continue;
-                }
-                match change {
-                    Change::Healthy if container.health.is_some() => container.health = Some(Health::Healthy),
-                    Change::Healthy => {}
-                    Change::Unhealthy => container.health = Some(Health::Unhealthy),
-                    Change::Exit => container.state = State::Exited { exit_code: 3 },
-                    Change::Finish => container.state = State::Exited { exit_code: 0 },
-                }
-                container.finished_at = (container.state != State::Running).then_some(self.world.now);
-                if container.labels.contains_key(MIGRATION) {
-                    if change == Change::Finish {
-                        self.migrated.extend(container.labels.get(MIGRATION).cloned());
-                    }
-                } else if change != Change::Healthy {
-                    fell = Some(hostname.clone());
-                } else if self
-                    .fates
-                    .iter()
-                    .any(|(image, fate)| image::tagged(&container.image) == image && *fate == Fate::Dies)
-                {
-                    self.changes.insert(id.clone(), (self.now + dice.between(500, 30_000), Change::Exit));
-                }
-            }
-            if let Some(hostname) = fell {
-                self.excuse(&hostname);
-            }
-        }
-    }
-
-    pub fn started(&mut self, hostname: &str, id: &str, dice: &mut Dice) {
-        let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
-            return;
-        };
-        if container.labels.contains_key(MIGRATION) {
-            let container = container.clone();
-            return self.migrates(&container, dice);
-        }
-        let fate = self.fates.get(image::tagged(&container.image)).copied();
-        let at = match fate {
-            Some(Fate::Slow) => self.now + dice.between(20_000, 90_000),
-            _ => self.now + dice.between(300, 6_000),
-        };
-        let change = match fate {
-            None | Some(Fate::Slow | Fate::Dies) => Change::Healthy,
-            Some(Fate::Unhealthy) => Change::Unhealthy,
-            Some(Fate::Exits) => Change::Exit,
-            Some(Fate::Hangs) => return,
-        };
-        self.changes.insert(id.to_owned(), (at, change));
     }
 
     /// Everything on an instance ends.

@@ -6,9 +6,8 @@ use evenkeel::world::{ContainerSeen, State};
 
 use crate::{
     driver::Sim,
-    engines::Fate,
+    real::Fate,
     scene::{Scene, edited},
-    upheaval,
     watch::live,
 };
 
@@ -24,7 +23,7 @@ pub fn a_host(sim: &mut Sim) -> Option<(String, Option<String>)> {
 /// One fault, or one change of mind.
 pub fn inject(sim: &mut Sim, scene: Scene) {
     let now = sim.real.now;
-    match sim.dice.below(24) {
+    match sim.dice.below(17) {
         0 => sim.crash(),
         1 | 2 => {
             sim.haze.cloud_lag = sim.dice.between(0, 9_000);
@@ -93,8 +92,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         }
         13 => suspend(sim),
         14 => empty(sim, scene),
-        15 | 16 => edit(sim, scene),
-        _ => upheaval::inject(sim),
+        _ => edit(sim, scene),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Haze {
     pub refused: bool,
     /// The next look misses this one thing.
     pub flicker: Option<String>,
+    /// The last look missed something: the next one sees it again. That something is gone is taken from two looks.
+    missed: bool,
     /// The next look gets so many of each list, and takes them for all.
     pub page: Option<usize>,
 }
@@ -77,6 +79,7 @@ impl Sim {
         self.real.clear_sight =
             (cloud, volumes, balancers) == (0, 0, 0) && self.haze.flicker.is_none() && self.haze.page.is_none();
         let mut seen = self.real.look(&self.desired, cloud, volumes, balancers);
+        self.misses_twice_never();
         let class = if self.haze.refused { Class::Terminal } else { Class::Transient };
         let trouble = || refuse(class, "no answer");
         for part in &self.haze.blind {
@@ -95,7 +98,8 @@ impl Sim {
             }
             miss(&mut seen.provided.rest, &what);
         }
-        if let Some(most) = self.haze.page.take() {
+        // Of what a controller has never seen it cannot know that it is missing.
+        if let Some(most) = self.haze.page.take().filter(|_| self.mind.last_cloud.is_some()) {
             if let Some(instances) = seen.provided.instances.known_mut() {
                 instances.truncate(most);
             }
@@ -114,5 +118,14 @@ impl Sim {
             _ => {}
         }
         seen
+    }
+
+    /// What the last look missed the next one sees again.
+    fn misses_twice_never(&mut self) {
+        let misses = self.haze.flicker.is_some() || self.haze.page.is_some();
+        if misses && self.haze.missed {
+            (self.haze.flicker, self.haze.page) = (None, None);
+        }
+        self.haze.missed = misses && !self.haze.missed;
     }
 }

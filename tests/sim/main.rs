@@ -5,6 +5,7 @@
 //! trace; `SCENE=NAME` in another scene than its own, `CUT=…` what is left of it, as a failure tells. `FIRST=n` says
 //! with which seed to begin. `SIM_DEFECT=NAME` looks for one defect alone.
 
+mod charge;
 mod cloud;
 mod crowd;
 mod defect;
@@ -14,10 +15,12 @@ mod engines;
 mod exhaustive;
 mod faults;
 mod fleet;
+mod launches;
 mod look;
-mod mind;
 mod migrations;
+mod mind;
 mod mishaps;
+mod opsworks;
 mod play;
 mod real;
 mod registry;

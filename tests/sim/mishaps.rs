@@ -2,10 +2,9 @@
 
 use crate::{
     driver::Sim,
-    engines::{Fate, is_live},
     faults::{a_host, deregister, edit, empty, suspend},
+    real::{Fate, is_live},
     scene::Scene,
-    upheaval,
     watch::live,
 };
 
@@ -22,7 +21,7 @@ fn an_instance(sim: &mut Sim) -> Option<(String, String)> {
 /// One fault, or one change of mind.
 pub fn inject(sim: &mut Sim, scene: Scene) {
     let now = sim.real.now;
-    match sim.dice.below(31) {
+    match sim.dice.below(24) {
         0 | 1 => sim.crash(),
         2..=4 => {
             sim.haze.cloud_lag = sim.dice.between(0, 30_000);
@@ -130,8 +129,7 @@ pub fn inject(sim: &mut Sim, scene: Scene) {
         }
         22 if sim.dice.one_in(4) => suspend(sim),
         22 if sim.dice.one_in(4) => empty(sim, scene),
-        23 => edit(sim, scene),
-        _ => upheaval::inject(sim),
+        _ => edit(sim, scene),
     }
 }
 

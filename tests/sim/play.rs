@@ -15,6 +15,7 @@ use crate::{
     real::Ms,
     scene::{Scene, edited},
     script::Script,
+    upheaval,
     watch::live,
 };
 
@@ -207,13 +208,11 @@ fn war(sim: &mut Sim, script: &Script) -> Result<(), String> {
         sim.step();
         judge(sim)?;
         while let Some(shot) = shots.next_if(|shot| began + shot.at <= sim.real.now) {
-            with_dice(
-                sim,
-                shot.dice,
-                |sim| {
-                    if on_ec2 { mishaps::inject(sim, scene) } else { faults::inject(sim, scene) }
-                },
-            );
+            with_dice(sim, shot.dice, |sim| match on_ec2 {
+                _ if sim.dice.one_in(4) => upheaval::inject(sim),
+                true => mishaps::inject(sim, scene),
+                false => faults::inject(sim, scene),
+            });
         }
         // Whoever suspended it or declared nothing has second thoughts.
         let odd = sim.is_odd();

@@ -8,8 +8,11 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction, Node},
     plan::{fleet, imagine::World},
-    spec::Desired,
-    world::{Balancer, Class, Engine, Instance, Observed, OpsWorks, Owned, Provided, Seen, Target, Trouble},
+    spec::{Desired, image},
+    world::{
+        Balancer, Class, ContainerSeen, Engine, Health, Instance, Observed, Owned, Provided, Seen, State, Target,
+        Trouble,
+    },
 };
 use jiff::Timestamp;
 
@@ -17,6 +20,7 @@ use crate::{
     cloud::{Cloud, is_alive},
     dice::Dice,
     engines::{Change, Fate},
+    migrations::MIGRATION,
     registry::Registry,
     traffic::Flight,
     trial,
@@ -25,6 +29,11 @@ use crate::{
 
 /// Milliseconds of virtual time.
 pub type Ms = u64;
+
+pub use crate::{
+    engines::{Change, Fate},
+    traffic::Flight,
+};
 
 #[derive(Clone)]
 pub struct Real {
@@ -67,7 +76,21 @@ pub struct Real {
     pub clear_sight: bool,
     /// A container became healthy or not, or ended.
     pub stirred: bool,
-    reborn: u32,
+    pub reborn: u32,
+}
+
+pub const SERVING: [&str; 5] = ["redis", "app", "haproxy", "nginx", "web"];
+
+pub fn serves(container: &ContainerSeen) -> bool {
+    container.labels.get("evenkeel.traffic").is_some_and(|value| value == "true")
+}
+
+pub fn is_well(container: &ContainerSeen) -> bool {
+    container.state == State::Running && matches!(container.health, None | Some(Health::Healthy))
+}
+
+pub fn is_live(container: &ContainerSeen) -> bool {
+    matches!(container.state, State::Running | State::Paused | State::Restarting { .. })
 }
 
 pub fn refuse(class: Class, message: &str) -> Trouble {
@@ -114,10 +137,6 @@ impl Real {
 
     pub fn violate(&mut self, what: String) {
         self.violation.get_or_insert(what);
-    }
-
-    fn opsworks(&self) -> &OpsWorks {
-        self.world.seen.provided.opsworks().expect("OpsWorks")
     }
 
     pub fn instances(&self) -> &[Instance] {
@@ -249,41 +268,70 @@ impl Real {
         self.remember();
     }
 
-    fn booting(&mut self, dice: &mut Dice) {
-        let due: Vec<String> =
-            self.instance_at.iter().filter(|(_, at)| **at <= self.now).map(|(id, _)| id.clone()).collect();
-        for id in due {
-            self.instance_at.remove(&id);
-            let (number, later) = (self.reborn + 1, self.now + dice.between(3_000, 20_000));
-            let Some(instance) = self.instances_mut().iter_mut().find(|i| i.id == id) else { continue };
-            let next = match instance.status.as_str() {
-                "requested" => "booting",
-                "booting" => "running_setup",
-                "running_setup" => "online",
-                "connection_lost" => "stopping",
-                "stopping" => "stopped",
-                _ => continue,
-            };
-            instance.status = next.into();
-            let hostname = instance.hostname.clone();
-            let gone = (next == "stopped").then(|| instance.ec2_id.take()).flatten();
-            if next == "booting" {
-                instance.ec2_id = Some(format!("i-{number:04}"));
-                instance.private_ip = Some(format!("10.0.0.{number}"));
-                instance.public_ip = instance.private_ip.clone();
+    fn containers(&mut self, dice: &mut Dice) {
+        let due: Vec<(String, Change)> =
+            self.changes.iter().filter(|(_, (at, _))| *at <= self.now).map(|(id, (_, c))| (id.clone(), *c)).collect();
+        for (id, change) in due {
+            self.changes.remove(&id);
+            self.stirred = true;
+            let mut fell = None;
+            for (hostname, engine) in &mut self.world.seen.engines {
+                let Some(container) =
+                    engine.known_mut().and_then(|e| e.containers.values_mut().find(|container| container.id == id))
+                else {
+                    continue;
+                };
+                if container.state != State::Running {
+                    continue;
+                }
+                match change {
+                    Change::Healthy if container.health.is_some() => container.health = Some(Health::Healthy),
+                    Change::Healthy => {}
+                    Change::Unhealthy => container.health = Some(Health::Unhealthy),
+                    Change::Exit => container.state = State::Exited { exit_code: 3 },
+                    Change::Finish => container.state = State::Exited { exit_code: 0 },
+                }
+                container.finished_at = (container.state != State::Running).then_some(self.world.now);
+                if container.labels.contains_key(MIGRATION) {
+                    if change == Change::Finish {
+                        self.migrated.extend(container.labels.get(MIGRATION).cloned());
+                    }
+                } else if change != Change::Healthy {
+                    fell = Some(hostname.clone());
+                } else if self
+                    .fates
+                    .iter()
+                    .any(|(image, fate)| image::tagged(&container.image) == image && *fate == Fate::Dies)
+                {
+                    self.changes.insert(id.clone(), (self.now + dice.between(500, 30_000), Change::Exit));
+                }
             }
-            if next == "booting" {
-                self.reborn = number;
-                self.world.seen.engines.entry(hostname.clone()).or_insert(Seen::Known(Engine::default()));
-            }
-            if next != "online" && next != "stopped" {
-                self.instance_at.insert(id, later);
-            }
-            if let Some(ec2_id) = gone {
-                self.forget_target(&ec2_id);
-                self.halt(&hostname);
+            if let Some(hostname) = fell {
+                self.excuse(&hostname);
             }
         }
+    }
+
+    pub fn started(&mut self, hostname: &str, id: &str, dice: &mut Dice) {
+        let Some(container) = self.engine(hostname).and_then(|e| e.containers.values().find(|c| c.id == id)) else {
+            return;
+        };
+        if container.labels.contains_key(MIGRATION) {
+            let container = container.clone();
+            return self.migrates(&container, dice);
+        }
+        let fate = self.fates.get(image::tagged(&container.image)).copied();
+        let at = match fate {
+            Some(Fate::Slow) => self.now + dice.between(20_000, 90_000),
+            _ => self.now + dice.between(300, 6_000),
+        };
+        let change = match fate {
+            None | Some(Fate::Slow | Fate::Dies) => Change::Healthy,
+            Some(Fate::Unhealthy) => Change::Unhealthy,
+            Some(Fate::Exits) => Change::Exit,
+            Some(Fate::Hangs) => return,
+        };
+        self.changes.insert(id.to_owned(), (at, change));
     }
 
     /// An injected fault concerns this instance: what it loses is the fault's, until it serves again.
@@ -311,17 +359,6 @@ impl Real {
     pub fn is_in(&self, hostname: &str) -> bool {
         let Some(id) = self.instance(hostname).and_then(|i| i.ec2_id.clone()) else { return false };
         self.balancers().all(|(_, b)| b.targets.get(&id) == Some(&Target::InService))
-    }
-
-    /// The instance is gone in the middle of whatever it does; OpsWorks notices, and replaces the machine.
-    pub fn lose_instance(&mut self, hostname: &str) {
-        self.excuse(hostname);
-        let at = self.now + 5_000;
-        let Some(instance) = self.instances_mut().iter_mut().find(|i| i.hostname == hostname) else { return };
-        instance.status = "connection_lost".into();
-        let id = instance.id.clone();
-        self.instance_at.insert(id, at);
-        self.halt(hostname);
     }
 
     /// Checks what is checked just before: the error is the answer of the other side.
@@ -408,29 +445,6 @@ impl Real {
         if let Action::Engine { node, what: EngineAction::Start { id, .. } } = action {
             self.started(&node.hostname, id, dice);
         }
-        Ok(())
-    }
-
-    fn count(&mut self, action: &Action) -> Result<(), Trouble> {
-        let exists = match action {
-            Action::CreateStack { .. } => self.opsworks().stack.known().is_some_and(Option::is_some),
-            Action::CreateLayer { settings, .. } => {
-                let layers = self.opsworks().layers.known();
-                layers.is_some_and(|all| all.iter().any(|l| l.settings.short_name == settings.short_name))
-            }
-            Action::CreateApp { settings, .. } => {
-                let apps = self.opsworks().apps.known();
-                apps.is_some_and(|all| all.iter().any(|a| a.settings.short_name == settings.short_name))
-            }
-            Action::CreateInstance { hostname, .. } => self.instances().iter().any(|i| i.hostname == *hostname),
-            Action::DeleteApp { .. } | Action::DeleteInstance { .. } | Action::StopInstance { .. } => false,
-            _ => return Ok(()),
-        };
-        if exists {
-            self.violate(format!("{action}: there is one already"));
-            return Err(refuse(Class::Terminal, "it exists already"));
-        }
-        *self.made.entry(action.key()).or_default() += 1;
         Ok(())
     }
 }

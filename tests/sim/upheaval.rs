@@ -1,7 +1,5 @@
 //! What goes wrong with the controller itself, its clock, its source of manifests, the registry and the pace of engines.
 
-use std::time::Duration;
-
 use crate::{driver::Sim, faults::a_host};
 
 /// One of it.
@@ -52,19 +50,5 @@ pub fn inject(sim: &mut Sim) {
             sim.say("(AWS refuses, or gives no answer)");
         }
         _ => sim.registry_fault(),
-    }
-}
-
-impl Sim {
-    /// The controller is asked to end, and another one is begun at once: it has no lease before the first has ended.
-    fn hand_over(&mut self) {
-        self.say("(another controller begins, and this one is asked to end)");
-        self.leaves_at = Some(self.real.now + 8_000);
-        self.another = true;
-    }
-
-    /// How far the controller's clock is from the true one.
-    pub fn off(&self) -> (Duration, bool) {
-        (Duration::from_millis(self.mind.skew.unsigned_abs()), self.mind.skew < 0)
     }
 }

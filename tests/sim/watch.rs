@@ -10,10 +10,7 @@ use evenkeel::{
     world::{Instance, State, Target},
 };
 
-use crate::{
-    engines::{is_live, is_well, serves},
-    real::{Ms, Real},
-};
+use crate::real::{Ms, Real, is_live, is_well, serves};
 
 /// So long a read from the past can go on to tell what is no more.
 pub const PAST: Ms = 35_000;

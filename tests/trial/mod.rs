@@ -58,6 +58,8 @@ pub struct Trial {
     pub refused: BTreeMap<String, String>,
     /// Instances that reads miss.
     pub missed: BTreeSet<String>,
+    /// How everything stood just before each action, if that is kept.
+    pub stops: Option<Vec<(Trial, Action)>>,
     /// Balancers that every layer serves beside those in the manifest.
     joined: Vec<String>,
     revision: u32,
@@ -164,6 +166,7 @@ impl Trial {
             migrated: BTreeSet::new(),
             refused: BTreeMap::new(),
             missed: BTreeSet::new(),
+            stops: None,
             joined: Vec::new(),
             revision: 1,
         }
@@ -294,6 +297,10 @@ impl Trial {
 
     /// Carries out one action, unless something that is broken refuses it.
     pub fn carry_out(&mut self, action: &Action) -> bool {
+        if let Some(mut stops) = self.stops.take() {
+            stops.push((self.clone(), action.clone()));
+            self.stops = Some(stops);
+        }
         let key = action.key();
         if let Some(trouble) = self.refusal(action) {
             self.log.push(format!("{key}: {}", trouble.message));
