@@ -12,7 +12,8 @@
 //! never comes), `impaired HOST`, `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
 //! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
 //! · `busy HOST` (something was begun there and does not show yet), `idle`
-//! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
+//! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
+//! is replaced goes, and why) · `containers`.
 
 mod trial;
 
@@ -271,6 +272,11 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 let _ = writeln!(out, "  {action}");
             }
             told(&plan, out);
+        }
+        "strategies" => {
+            for replacement in trial.plan().replacements {
+                let _ = writeln!(out, "  ~  {replacement}");
+            }
         }
         "forecast" => {
             trial.plan();

@@ -26,6 +26,7 @@ pub mod rollout;
 pub mod slot;
 mod soak;
 mod standing;
+pub mod strategy;
 mod subject;
 pub mod traffic;
 mod view;
@@ -38,6 +39,7 @@ use serde::Serialize;
 pub use facts::{Facts, Failure};
 pub use intent::Intent;
 pub use progress::Progress;
+pub use strategy::{Replacement, Strategy};
 
 use crate::{
     action::{Action, EngineAction},
@@ -64,6 +66,8 @@ pub struct Plan {
     pub holds: Vec<Hold>,
     /// What a person should know.
     pub conditions: Vec<Condition>,
+    /// Which way each container goes that runs and is to be replaced, and why.
+    pub replacements: Vec<Replacement>,
     /// The layers whose containers wait for a listener that is to send requests to another port of theirs.
     #[serde(skip)]
     pub torn: BTreeSet<String>,

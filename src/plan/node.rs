@@ -72,6 +72,8 @@ pub struct Look<'a> {
     /// True when what it needs is held up by itself (a failure a moment ago, an image that cannot be pulled, a link
     /// to what does not run), so that the slots after it need not wait.
     pub stalled: bool,
+    /// True when what runs is something else than what is declared, and is to make way for it.
+    pub replaced: bool,
     /// True while the container that it replaces is kept.
     pub swapping: bool,
     /// True when what it needs takes it back to the older container.
@@ -126,6 +128,7 @@ pub fn looks<'a>(scene: &Scene<'_>, slots: &'a [Slot<'a>], serving: &[bool]) -> 
                 up: false,
                 done: false,
                 stalled: false,
+                replaced: false,
                 swapping: containers.contains_key(&slot.old_name()),
                 going_back: false,
             };
@@ -344,6 +347,7 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         };
         return;
     }
+    look.replaced = is_live(current);
     if !has_image {
         look.missing_image = Some(look.rendered.run.image.clone());
         look.need =
