@@ -20,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 use evenkeel::{
-    action::{Action, EngineAction, Node, Release},
+    action::{Action, EngineAction, Migrated, Node, Release},
     observe::{Ages, Picture, Ports},
     ports::{Balancers, Cloud, Engines, Progress, Records},
     spec::Stack,
@@ -165,6 +165,10 @@ impl Engines for World {
 
 impl Records for World {
     fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {
+        unreachable!("nothing is recorded")
+    }
+
+    fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
         unreachable!("nothing is recorded")
     }
 }

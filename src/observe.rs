@@ -304,7 +304,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{EngineAction, Release},
+        action::{EngineAction, Migrated, Release},
         ports::Progress,
         spec::{File, Stack, validate},
         world::{Ec2, Instance, Rest},
@@ -390,6 +390,10 @@ mod tests {
 
     impl Records for World {
         fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+
+        fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
             unreachable!("nothing is recorded")
         }
     }

@@ -14,7 +14,8 @@
 //! · `busy HOST` (something was begun there and does not show yet), `idle`
 //! · `tag IMAGE => LETTER` (its digest in the registry), `tag IMAGE down WHY`, `tag IMAGE refused WHY`, `loaded HOST
 //! IMAGE` (an image of that tag, brought by hand), `store lost`
-//! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `containers`.
+//! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
+//! is replaced goes, and why) · `containers`.
 
 #[path = "sim/crowd.rs"]
 mod crowd;
@@ -402,6 +403,11 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 let _ = writeln!(out, "  {action}");
             }
             told(&plan, out);
+        }
+        "strategies" => {
+            for replacement in trial.plan().replacements {
+                let _ = writeln!(out, "  ~  {replacement}");
+            }
         }
         "forecast" => {
             trial.plan();

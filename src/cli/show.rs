@@ -16,6 +16,9 @@ pub fn forecast(stack: &str, revision: &str, now: &Plan, forecast: &Forecast) {
 
 fn forecast_text(stack: &str, revision: &str, now: &Plan, forecast: &Forecast) -> String {
     let mut out = format!("stack {stack}, revision {revision}\n");
+    for replacement in &now.replacements {
+        let _ = writeln!(out, "  ~  {replacement}");
+    }
     let _ = write!(out, "{forecast}");
     let mut conditions = now.conditions.clone();
     conditions.extend(forecast.end.conditions.iter().cloned());

@@ -28,6 +28,7 @@ pub mod rollout;
 pub mod slot;
 mod soak;
 mod standing;
+pub mod strategy;
 mod subject;
 mod surge;
 pub mod traffic;
@@ -41,6 +42,7 @@ use serde::Serialize;
 pub use facts::{Facts, Failure, Released};
 pub use intent::Intent;
 pub use progress::Progress;
+pub use strategy::{Replacement, Strategy};
 
 use crate::{
     action::{Action, EngineAction},
@@ -67,6 +69,8 @@ pub struct Plan {
     pub holds: Vec<Hold>,
     /// What a person should know.
     pub conditions: Vec<Condition>,
+    /// Which way each container goes that runs and is to be replaced, and why.
+    pub replacements: Vec<Replacement>,
     /// The layers whose containers wait for a listener that is to send requests to another port of theirs.
     #[serde(skip)]
     pub torn: BTreeSet<String>,

@@ -72,6 +72,8 @@ pub struct Look<'a> {
     /// True when what it needs is held up by itself (a failure a moment ago, an image that cannot be pulled, a link
     /// to what does not run), so that the slots after it need not wait.
     pub stalled: bool,
+    /// True when what runs is something else than what is declared, and is to make way for it.
+    pub replaced: bool,
     /// True while the container that it replaces is kept.
     pub swapping: bool,
     /// True when what it needs takes it back to the older container.
@@ -150,6 +152,7 @@ pub fn looks<'a>(scene: &Scene<'_>, slots: &'a [Slot<'a>], serving: &[bool]) -> 
                 up: false,
                 done: false,
                 stalled: false,
+                replaced: false,
                 swapping: containers.contains_key(&slot.old_name()),
                 going_back: false,
             };
@@ -373,6 +376,7 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         };
         return;
     }
+    look.replaced = is_live(current);
     if !look.may_begin(engine, place.hostname, is_live(current)) {
         // Until it may be replaced, it goes on; one that was never started makes way for the one that did serve.
         match current.state {

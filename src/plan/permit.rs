@@ -8,6 +8,7 @@ use super::{
     ec2,
     node::Look,
     standing::Standing,
+    strategy::Strategy,
     view::{Desk, View},
 };
 use crate::{
@@ -42,10 +43,9 @@ impl Desk<'_> {
             self.put_back(plan, &views[at]);
             return Permit::Withheld;
         }
-        if serves {
-            self.permit_serving(plan, views, at, look, taken)
-        } else {
-            self.permit_quiet(plan, views, at, taken)
+        match self.strategy(&views[at], serves, look) {
+            Strategy::NoDrain => self.permit_quiet(plan, views, at, taken),
+            strategy => self.permit_serving(plan, views, at, look, strategy, taken),
         }
     }
 
@@ -148,6 +148,7 @@ impl Desk<'_> {
         views: &[View<'_>],
         at: usize,
         look: Option<&Look<'_>>,
+        strategy: Strategy,
         taken: &mut BTreeSet<usize>,
     ) -> Permit {
         let view = &views[at];
@@ -172,10 +173,8 @@ impl Desk<'_> {
             plan.hold(view.hostname(), elsewhere.said, None);
             return Permit::Refused;
         }
-        let most = self.layer.instances.count + u32::from(self.rollout.surge);
-        let can_ever_drain = most > self.rollout.min_in_service;
-        if !can_ever_drain {
-            return self.permit_in_place(plan, views, at, look, taken);
+        if !matches!(strategy, Strategy::Drain | Strategy::Surge) {
+            return self.permit_in_place(plan, views, at, look, strategy, taken);
         }
         if matches!(view.standing, Standing::Unknown) {
             plan.hold(view.hostname(), "a clear answer from its load balancers", None);
@@ -223,6 +222,7 @@ impl Desk<'_> {
         views: &[View<'_>],
         at: usize,
         look: Option<&Look<'_>>,
+        strategy: Strategy,
         taken: &mut BTreeSet<usize>,
     ) -> Permit {
         let view = &views[at];
@@ -252,7 +252,7 @@ impl Desk<'_> {
             return Permit::Granted(None);
         }
         let siblings: Vec<&Look<'_>> = view.looks.iter().filter(|other| other.is_sibling(look)).collect();
-        if siblings.is_empty() {
+        if strategy == Strategy::Refused {
             plan.condition(
                 Kind::Refused,
                 format!("{}/{}", view.hostname(), look.slot.name),
@@ -281,7 +281,8 @@ impl Desk<'_> {
         let until = up_since.copied().unwrap_or(self.now) + settle.max(soak);
         if self.now < until {
             let what = if settle >= soak { "be taken up again (rollout.settle)" } else { "do well (rollout.soak)" };
-            plan.hold(view.hostname(), format!("{} to {what}", siblings[0].slot.name), Some(until));
+            let sibling = siblings.first().map_or("its sibling", |sibling| sibling.slot.name.as_str());
+            plan.hold(view.hostname(), format!("{sibling} to {what}"), Some(until));
             return Permit::Withheld;
         }
         Permit::Granted(None)

@@ -55,6 +55,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     let soaks = views.iter().any(|view| desk.soaks_until(view).is_some());
     sweep(desired, layer, soaks, &mut views);
 
+    plan.replacements.extend(desk.replacements(&views, &traffic::reasons(&slots)));
     for view in &views {
         desk.pull(plan, view);
     }

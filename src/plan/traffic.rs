@@ -9,23 +9,46 @@ use super::slot::Slot;
 
 /// For each slot, whether it serves traffic.
 pub fn serving(slots: &[Slot<'_>]) -> Vec<bool> {
+    reasons(slots).iter().map(Option::is_some).collect()
+}
+
+/// For each slot, why it serves traffic; nothing for one that serves nobody.
+pub fn reasons(slots: &[Slot<'_>]) -> Vec<Option<String>> {
     let touches: Vec<BTreeSet<String>> = slots.iter().map(meeting_points).collect();
-    let mut serves: Vec<bool> =
-        slots.iter().map(|slot| slot.container.traffic.unwrap_or(!slot.container.ports.is_empty())).collect();
+    let mut reasons: Vec<Option<String>> = slots.iter().map(by_itself).collect();
     loop {
         let mut changed = false;
         for i in 0..slots.len() {
-            if serves[i] || slots[i].container.traffic == Some(false) {
+            if reasons[i].is_some() || slots[i].container.traffic == Some(false) {
                 continue;
             }
-            if (0..slots.len()).any(|j| serves[j] && !touches[i].is_disjoint(&touches[j])) {
-                serves[i] = true;
+            let meets = |j: usize| touches[i].intersection(&touches[j]).next().map(|point| (j, point));
+            let met = (0..slots.len()).filter(|j| reasons[*j].is_some()).find_map(meets);
+            if let Some((j, point)) = met {
+                reasons[i] = Some(shared(&slots[i].name, &slots[j].name, point));
                 changed = true;
             }
         }
         if !changed {
-            return serves;
+            return reasons;
         }
+    }
+}
+
+fn by_itself(slot: &Slot<'_>) -> Option<String> {
+    match slot.container.traffic {
+        Some(true) => Some("traffic: true is declared".into()),
+        None if !slot.container.ports.is_empty() => Some(format!("it publishes {}", slot.container.ports.join(", "))),
+        _ => None,
+    }
+}
+
+fn shared(name: &str, other: &str, point: &str) -> String {
+    match point.strip_prefix("container ") {
+        Some(used) if used == name => format!("{other}, which serves, uses it"),
+        Some(used) if used == other => format!("it uses {other}, which serves"),
+        Some(used) => format!("it uses {used}, as does {other}, which serves"),
+        None => format!("it shares {point} with {other}, which serves"),
     }
 }
 

@@ -19,10 +19,8 @@ use jiff::Timestamp;
 use crate::{
     cloud::{Cloud, is_alive},
     dice::Dice,
-    engines::{Change, Fate},
     migrations::MIGRATION,
     registry::Registry,
-    traffic::Flight,
     trial,
     watch::PAST,
 };
