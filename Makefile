@@ -15,8 +15,8 @@ test: ## everything: format, lints, licences, units, and end to end on real engi
 unit: ## the tests that need nothing but cargo
 	@cargo test --locked --features e2e --lib --bins
 
-sim: ## SEEDS=n random seeds of the simulator, from FIRST on; SEED=n plays one again
-	@SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) SIM_SEED=$(SEED) SIM_SCENE=$(SCENE) SIM_CUT=$(CUT) cargo test --locked --test sim -- --nocapture random_seeds
+sim: ## SEEDS=n random seeds of the simulator, from FIRST on; SEED=n plays one again; FAST=1 for very many
+	@SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) SIM_SEED=$(SEED) SIM_SCENE=$(SCENE) SIM_CUT=$(CUT) cargo $(if $(FAST),--config profile.dev.package.evenkeel.opt-level=2) test --locked --test sim -- --nocapture random_seeds
 
 lint: ## format, clippy, licences and advisories
 	@tests/run lint

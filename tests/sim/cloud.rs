@@ -70,6 +70,8 @@ pub struct Cloud {
     pub ended_by_hand: Vec<Ms>,
     /// Instances that the controller terminates because there is one too many.
     pub surplus: Vec<String>,
+    /// Their hostnames, once they are gone: what was broken on one by hand is made good when another serves.
+    pub left: BTreeSet<String>,
     /// When a volume got the tags that say what it is for.
     pub tagged: BTreeMap<String, Ms>,
     pub launches: u32,
@@ -331,7 +333,7 @@ impl Real {
         }
         self.cloud.leaves.insert(id.to_owned(), now + dice.between(1_000, 90_000));
         if self.cloud.surplus.iter().any(|other| other == id) {
-            self.excused.remove(&gone.hostname);
+            self.cloud.left.insert(gone.hostname);
         }
     }
 

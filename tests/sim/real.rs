@@ -352,6 +352,11 @@ impl Real {
         for hostname in back {
             self.excused.remove(&hostname);
         }
+        if !self.cloud.left.is_empty() && self.instances().iter().any(|instance| self.is_in(&instance.hostname)) {
+            for hostname in std::mem::take(&mut self.cloud.left) {
+                self.excused.remove(&hostname);
+            }
+        }
     }
 
     pub fn is_in(&self, hostname: &str) -> bool {
