@@ -51,3 +51,141 @@ fn is_out(desired: &Desired, seen: &Observed, node: &Node) -> bool {
             known.is_some_and(|balancer| !balancer.targets.contains_key(ec2_id))
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use async_trait::async_trait;
+    use jiff::Timestamp;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        action::{Action, EngineAction},
+        observe::{Ages, Ports},
+        plan::{Facts, imagine::World, plan},
+        ports::{Balancers, Cloud, Engines, Progress},
+        spec::{File, Stack, validate},
+        world::{Balancer, Engine, OpsWorks, Owned, Provided, Rest, Trouble},
+    };
+
+    const MANIFEST: &str = include_str!("../../tests/scenarios/manifests/web.yaml");
+
+    /// An imagined world, in which one is connected to every container that is asked.
+    struct Fake {
+        world: Mutex<World>,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Cloud for Fake {
+        async fn look(&self, _: &Stack) -> Provided {
+            self.world.lock().unwrap().seen.provided.clone()
+        }
+
+        async fn apply(&self, _: &Stack, _: &Action) -> Result<(), Trouble> {
+            unreachable!("nothing is done")
+        }
+    }
+
+    #[async_trait]
+    impl Balancers for Fake {
+        async fn look(&self, _: &Stack, _: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
+            self.world.lock().unwrap().seen.balancers.clone()
+        }
+
+        async fn apply(&self, _: &Stack, _: &Action) -> Result<(), Trouble> {
+            unreachable!("nothing is done")
+        }
+    }
+
+    #[async_trait]
+    impl Engines for Fake {
+        async fn look(&self, node: &Node, _: &BTreeSet<String>) -> Seen<Engine> {
+            self.world.lock().unwrap().seen.engines[&node.hostname].clone()
+        }
+
+        async fn connections(&self, _: &Node, _: &str) -> Option<u32> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            Some(1)
+        }
+
+        async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+            unreachable!("nothing is done")
+        }
+
+        async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
+    }
+
+    /// Everything is as declared.
+    fn converged() -> (Desired, World) {
+        let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
+        let desired = validate::load("r1", files).unwrap().into_values().next().unwrap();
+        let rest = Rest::OpsWorks(OpsWorks {
+            stack: Seen::Known(None),
+            layers: Seen::Known(Vec::new()),
+            apps: Seen::Known(Vec::new()),
+            attached: Seen::Known(BTreeMap::new()),
+        });
+        let balancer = Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() };
+        let seen = Observed {
+            provided: Provided { instances: Seen::Known(Vec::new()), rest },
+            stale: None,
+            balancers: BTreeMap::from([("hello".into(), Seen::Known(balancer))]),
+            owned: Owned::default(),
+            engines: BTreeMap::new(),
+        };
+        let mut world = World::new(seen, Timestamp::UNIX_EPOCH);
+        let mut facts = Facts::default();
+        loop {
+            facts.note(&desired, &world.seen, world.now);
+            let next = plan(&desired, &world.seen, &facts, world.now);
+            match next.actions.first() {
+                Some(action) => world.carry_out(action),
+                None if next.is_done() => return (desired, world),
+                None => assert!(world.let_time_pass(&desired, &next)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_instance_is_asked_who_is_connected_while_it_is_out_and_nothing_of_it_was_stopped() {
+        let (desired, world) = converged();
+        let fake = Arc::new(Fake { world: Mutex::new(world), asked: AtomicUsize::new(0) });
+        let ports = Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone() };
+        let mut picture = Picture::new(ports);
+        let set_out = |out: bool| {
+            let mut world = fake.world.lock().unwrap();
+            let id = world.seen.provided.instances.known().unwrap()[0].ec2_id.clone().unwrap();
+            let targets = &mut world.seen.balancers.get_mut("hello").unwrap().known_mut().unwrap().targets;
+            if out {
+                targets.remove(&id)
+            } else {
+                targets.insert(id, crate::world::Target::InService)
+            };
+        };
+        let connections = async |picture: &mut Picture| {
+            let seen = picture.look(&desired, Ages::NOW).await;
+            let engine = |host: &str| seen.engines[host].known().unwrap().connections.clone();
+            (engine("docker1"), engine("docker2"))
+        };
+        let (none, one) = (BTreeMap::new(), BTreeMap::from([("web0".to_owned(), 1)]));
+        assert_eq!(connections(&mut picture).await, (none.clone(), none.clone()));
+        set_out(true);
+        assert_eq!(connections(&mut picture).await, (one.clone(), none.clone()));
+        assert_eq!(fake.asked.load(Ordering::Relaxed), 1, "what serves nobody is not asked");
+        picture.stopped("docker1");
+        assert_eq!(connections(&mut picture).await, (none.clone(), none.clone()));
+        set_out(false);
+        assert_eq!(connections(&mut picture).await, (none.clone(), none.clone()));
+        set_out(true);
+        assert_eq!(connections(&mut picture).await, (one, none));
+    }
+}
