@@ -68,10 +68,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{Action, EngineAction},
+        action::{Action, EngineAction, Migrated, Release},
         observe::{Ages, Ports},
         plan::{Facts, imagine::World, plan},
-        ports::{Balancers, Cloud, Engines, Progress},
+        ports::{Balancers, Cloud, Engines, Progress, Records},
         spec::{File, Stack, validate},
         world::{Balancer, Engine, OpsWorks, Owned, Provided, Rest, Trouble},
     };
@@ -112,6 +112,10 @@ mod tests {
             self.world.lock().unwrap().seen.engines[&node.hostname].clone()
         }
 
+        async fn digest(&self, _: &Node, image: &str) -> Result<Seen<String>, Trouble> {
+            Ok(self.world.lock().unwrap().seen.registry[image].clone())
+        }
+
         async fn connections(&self, _: &Node, _: &str) -> Option<u32> {
             self.asked.fetch_add(1, Ordering::Relaxed);
             Some(1)
@@ -124,10 +128,22 @@ mod tests {
         async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
     }
 
+    impl Records for Fake {
+        fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+
+        fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+    }
+
     /// Everything is as declared.
     fn converged() -> (Desired, World) {
         let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
         let desired = validate::load("r1", files).unwrap().into_values().next().unwrap();
+        let containers =
+            || desired.apps.iter().flat_map(|app| &app.containers).map(|container| container.image.clone());
         let rest = Rest::OpsWorks(OpsWorks {
             stack: Seen::Known(None),
             layers: Seen::Known(Vec::new()),
@@ -141,12 +157,16 @@ mod tests {
             balancers: BTreeMap::from([("hello".into(), Seen::Known(balancer))]),
             owned: Owned::default(),
             engines: BTreeMap::new(),
+            registry: containers().map(|image| (image, Seen::Known(format!("sha256:{:064}", 1)))).collect(),
         };
         let mut world = World::new(seen, Timestamp::UNIX_EPOCH);
         let mut facts = Facts::default();
         loop {
             facts.note(&desired, &world.seen, world.now);
             let next = plan(&desired, &world.seen, &facts, world.now);
+            if facts.record_all(&next.actions, world.now) {
+                continue;
+            }
             match next.actions.first() {
                 Some(action) => world.carry_out(action),
                 None if next.is_done() => return (desired, world),
@@ -159,7 +179,8 @@ mod tests {
     async fn an_instance_is_asked_who_is_connected_while_it_is_out_and_nothing_of_it_was_stopped() {
         let (desired, world) = converged();
         let fake = Arc::new(Fake { world: Mutex::new(world), asked: AtomicUsize::new(0) });
-        let ports = Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone() };
+        let ports =
+            Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone(), records: fake.clone() };
         let mut picture = Picture::new(ports);
         let set_out = |out: bool| {
             let mut world = fake.world.lock().unwrap();
@@ -172,7 +193,7 @@ mod tests {
             };
         };
         let connections = async |picture: &mut Picture| {
-            let seen = picture.look(&desired, Ages::NOW).await;
+            let seen = picture.look(&desired, &Facts::default(), Ages::NOW).await;
             let engine = |host: &str| seen.engines[host].known().unwrap().connections.clone();
             (engine("docker1"), engine("docker2"))
         };
