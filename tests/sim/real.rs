@@ -418,7 +418,11 @@ impl Real {
                 }
                 return Ok(());
             }
-            Action::Deregister { balancer, ec2_id, .. } => {
+            Action::Deregister { balancer, ec2_id, hostname, .. } => {
+                // When it was sent it was out, as every other one was: it has come in meanwhile.
+                if self.precondition(action).is_err() {
+                    self.excuse(hostname);
+                }
                 if !matches!(self.target(balancer, ec2_id), None | Some(Target::Draining)) {
                     self.drain_began.insert((balancer.clone(), ec2_id.clone()), self.now);
                     self.targets_mut(balancer).expect("a balancer").insert(ec2_id.clone(), Target::Draining);

@@ -226,7 +226,14 @@ impl Watch {
                 // What was taken away by hand may be gone from the list, and not be back yet.
                 let away = real.excused.keys().filter(|name| !hosts.iter().any(|(hostname, _)| hostname == *name));
                 let counted = counted.count() + away.count();
-                (counted < least).then(|| format!("{name} has {counted} in service, {least} are promised"))
+                let told = || {
+                    let of = |(hostname, id): &(String, Option<String>)| {
+                        let target = id.as_ref().and_then(|id| b.targets.get(id));
+                        format!("{hostname} {target:?}{}", if serves(hostname, id) { "" } else { ", not well" })
+                    };
+                    hosts.iter().map(of).collect::<Vec<_>>().join("; ")
+                };
+                (counted < least).then(|| format!("{name} has {counted} in service, {least} are promised: {}", told()))
             })
             .collect();
         if let Some(short) = short.first() {
