@@ -33,12 +33,12 @@ async fn a_scenario_of_the_simulator_goes_in_the_same_order_on_real_engines() {
         let revision = if act.edits.is_empty() { first.clone() } else { fleet.commit(&text) };
         controller.until_converged(name, &revision, 180).await;
         let all = done(&fleet);
-        let now = &all[known..];
+        let (now, told) = (without_first_registrations(&all[known..]), without_first_registrations(&act.done));
         known = all.len();
-        assert_eq!(by_subject(now), by_subject(&act.done), "act {number}\n{}", controller.tail());
+        assert_eq!(by_subject(&now), by_subject(&told), "act {number}\n{}", controller.tail());
         // While something serves, what takes it out and puts it back has one order over all instances.
         if number > 0 {
-            assert_eq!(moves(now), moves(&act.done), "act {number}\n{}", controller.tail());
+            assert_eq!(moves(&now), moves(&told), "act {number}\n{}", controller.tail());
         }
     }
 }
@@ -75,7 +75,20 @@ fn done(fleet: &Fleet) -> Vec<String> {
     assert!(!said.contains(": failed: "), "{said}");
     let events = said.lines().filter_map(|line| Some(line.rsplit_once(": done in ")?.0.trim()));
     // Each begins with its time.
-    events.filter_map(|event| Some(event.split_once(char::is_whitespace)?.1.trim().to_owned())).collect()
+    let actions = events.filter_map(|event| Some(event.split_once(char::is_whitespace)?.1.trim()));
+    // Nothing is done by keeping books, and which digest a tag has here is the registry's affair.
+    actions.filter(|action| !action.starts_with("record ")).map(without_digest).collect()
+}
+
+fn without_digest(action: &str) -> String {
+    action.split_once(" (sha256:").map_or(action, |(before, _)| before).to_owned()
+}
+
+/// OpsWorks itself registers an instance that comes online; whether it or the controller is first is no order to keep.
+fn without_first_registrations(actions: &[String]) -> Vec<String> {
+    let is_new = |host: &str| actions.iter().any(|action| action.starts_with(&format!("create instance {host} ")));
+    let is_first = |action: &&String| action.starts_with("register ") && is_new(subject(action));
+    actions.iter().filter(|action| !is_first(action)).cloned().collect()
 }
 
 /// The instance that something is done to, or on; nothing for the rest of the cloud.
