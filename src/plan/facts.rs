@@ -84,6 +84,12 @@ impl Facts {
         Facts { told_since: Some(BTreeMap::new()), ..Facts::default() }
     }
 
+    /// The controller has only just begun: what one before it has sent may still be carried out.
+    pub(super) fn is_new(&self, now: Timestamp) -> bool {
+        let Some(told_since) = &self.told_since else { return false };
+        told_since.values().min().is_none_or(|first| *first + super::INTENT_GRACE > now)
+    }
+
     /// Why what a read does not tell of may be there all the same.
     pub(super) fn doubt(&self, what: &str, now: Timestamp) -> Option<Doubt> {
         if let Some(since) = self.gone_since.get(what) {

@@ -39,8 +39,11 @@ impl Desk<'_> {
         taken: &mut BTreeSet<usize>,
     ) -> Permit {
         if self.wait_for_pulls(plan, &views[at]) {
-            // What is out meanwhile can serve as it is.
-            self.put_back(plan, &views[at]);
+            // What is out meanwhile can serve as it is, unless the controller before this one, killed a moment ago, may
+            // have had a container of it stopped.
+            if !self.facts.is_new(self.now) {
+                self.put_back(plan, &views[at]);
+            }
             return Permit::Withheld;
         }
         match self.strategy(&views[at], serves, look) {

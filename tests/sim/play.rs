@@ -53,7 +53,7 @@ fn settle(sim: &mut Sim, what: &str, mut other: Option<String>) -> Result<(), St
             .plan
             .conditions
             .iter()
-            .any(|condition| matches!(condition.kind, Kind::ReleaseFailed | Kind::Failing))
+            .any(|condition| matches!(condition.kind, Kind::ReleaseFailed | Kind::Failing | Kind::MigrationFailed))
             && let Some(text) = other.take()
         {
             sim.declare(&text);
@@ -89,13 +89,13 @@ pub fn check_end(sim: &mut Sim, scene: Scene) -> Result<(), String> {
         }
         let engine = sim.real.engine(hostname).expect("an engine");
         for (name, container) in &engine.containers {
-            if [".old", ".failed", ".migration"].iter().any(|kept| name.ends_with(kept)) {
-                return Err(format!("{hostname}/{name} is left over"));
-            }
             let declared = sim.desired.apps.iter().flat_map(|app| &app.containers);
             let mut slots = declared.filter(|c| (0..c.replicas).any(|index| c.replica(index) == *name));
             // What has but one replica there is replaced by nobody, whatever becomes of its tag.
             let stays = scene == Scene::Lone && !name.starts_with("app");
+            if !stays && [".old", ".failed", ".migration"].iter().any(|kept| name.ends_with(kept)) {
+                return Err(format!("{hostname}/{name} is left over"));
+            }
             if name != "theirs"
                 && !stays
                 && slots.next().is_none_or(|declared| !sim.is_as_declared(&declared.image, &container.image))
