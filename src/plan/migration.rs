@@ -248,6 +248,20 @@ pub(super) fn is_kept(container: &ContainerSeen, slots: &[&Slot<'_>], over: &dyn
     is_live(container) || slots.iter().find(of).is_some_and(|slot| !over(&slot.app.name, &slot.container.name))
 }
 
+/// A migration of a release that is not declared any more goes on to its end; until then not everything is done.
+pub(super) fn wait_for_strays(plan: &mut Plan, known: &Known<'_>, slots: &[Slot<'_>]) {
+    for (hostname, engine) in known.engines {
+        for (name, container) in &engine.containers {
+            let Some(key) = container.labels.get(label::MIGRATION) else { continue };
+            let is_declared = slots.iter().any(|slot| slot.migration.as_ref() == Some(key));
+            if !is_declared && is_live(container) && is_ours(container, &known.desired.stack.name) {
+                let on = format!("{name}, the migration of a release that is not declared any more, to end");
+                plan.hold(*hostname, on, None);
+            }
+        }
+    }
+}
+
 /// A migration that runs on an engine, by its name.
 pub(super) fn running_on<'a>(engine: &'a Engine, stack: &str) -> Option<&'a str> {
     let runs = |container: &ContainerSeen| {

@@ -9,7 +9,7 @@ use super::{
     collect::leftovers,
     ec2, fleet,
     lineup::lineup,
-    migration::migrate,
+    migration::{migrate, wait_for_strays},
     node::{Need, Scene, guarded, looks},
     permit::Permit,
     releases::Releases,
@@ -50,6 +50,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     let known = Known { desired, engines: &engines, seen, facts, now };
     resolve(plan, &known, &mut slots);
     migrate(plan, &known, layer, &staying, &mut slots);
+    wait_for_strays(plan, &known, &slots);
     let mut views = desk.views(plan, desired, &slots, &staying, &engines);
     wait_for_failed_pulls(&mut views, facts);
     let soaks = views.iter().any(|view| desk.soaks_until(view).is_some());

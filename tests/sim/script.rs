@@ -48,8 +48,6 @@ impl Script {
         let mut dice = Dice::derived(seed, "script", 0);
         let slow = if scene.on_ec2() { 2 } else { 1 };
         let until = dice.between(40_000, 200_000) * slow;
-        // Some go on for longer than an engine may be silent.
-        let until = if scene.on_ec2() && seed % 512 == 322 { until + 600_000 } else { until };
         let gap = [15_000, 40_000, 100_000][dice.below(3) as usize];
         let mut shots = Vec::new();
         let mut at = dice.between(0, gap);
