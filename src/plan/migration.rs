@@ -14,7 +14,7 @@ use super::{
     fleet,
     render::{Place, label, migration_key, migration_run, release},
     resolve::Known,
-    slot::Slot,
+    slot::{MIGRATION, Slot},
 };
 use crate::{
     action::{Action, EngineAction, Migrated, Node, StopHow},
@@ -22,9 +22,6 @@ use crate::{
     status::{Condition, Kind},
     world::{ContainerSeen, Engine, Instance, State},
 };
-
-/// Suffix of a migration's container.
-pub const MIGRATION: &str = ".migration";
 
 /// How far a migration is.
 enum Progress {

@@ -8,6 +8,7 @@
 pub mod collect;
 mod connected;
 pub mod container;
+mod deadline;
 mod drain;
 pub mod ec2;
 pub mod facts;

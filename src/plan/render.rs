@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{migration::MIGRATION, slot::Slot};
+use super::slot::{MIGRATION, Slot};
 use crate::{
     action::{DataMount, Run},
     spec::{

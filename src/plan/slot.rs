@@ -51,6 +51,8 @@ impl Slot<'_> {
 pub const OLD: &str = ".old";
 /// Suffix of a failed container.
 pub const FAILED: &str = ".failed";
+/// Suffix of a migration's container.
+pub const MIGRATION: &str = ".migration";
 
 /// Every slot of a layer, in the order in which they are processed: as declared, but what a container is linked with
 /// or takes volumes from comes before it.
