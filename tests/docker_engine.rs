@@ -70,10 +70,10 @@ impl Shared {
         let made = |operation: &str, request: serde_json::Value, id: &str| {
             GROUND.opsworks(REGION, operation, request)[id].as_str().expect("an id").to_owned()
         };
-        // Also what an earlier run that was killed has left.
+        // Also what an earlier run that was killed has left; the last user before this one may be clearing it away now.
         let stacks = GROUND.opsworks(REGION, "DescribeStacks", json!({}));
         for left in stacks["Stacks"].as_array().into_iter().flatten().filter(|stack| stack["Name"] == NAME) {
-            GROUND.control("POST", "reset", Some(json!({"stack": left["StackId"]})));
+            let _ = GROUND.try_control("POST", "reset", Some(json!({"stack": left["StackId"]})));
         }
         let stack = json!({
             "Name": NAME, "Region": REGION, "DefaultRootDeviceType": "ebs",

@@ -156,18 +156,17 @@ impl Desk<'_> {
     ) -> Permit {
         let view = &views[at];
         // What is not up serves nobody where no balancer sends anything. One that is registered could be taken in at
-        // any moment, should it come up after all: it leaves first, as long as another one serves meanwhile.
+        // any moment, should it come up after all: it leaves first. Should it have come up by then, and be needed, its
+        // deregistration is refused.
         if look.is_some_and(|look| !look.up) && self.is_idle(view) {
-            let serving = |(i, other): (usize, &View<'_>)| {
-                i != at && !taken.contains(&i) && other.standing == Standing::InService && other.serves_well()
-            };
-            let others = views.iter().enumerate().filter(|other| serving(*other)).count();
-            let may_leave = view.standing != Standing::Out && others >= self.rollout.min_in_service as usize;
             taken.insert(at);
-            if may_leave && matches!(self.drained(plan, view, self.rollout.min_in_service), Drained::NotYet) {
-                return Permit::Withheld;
+            if view.standing == Standing::Out {
+                return Permit::Granted(None);
             }
-            return Permit::Granted(if may_leave { self.guard(view) } else { None });
+            return match self.drained(plan, view, self.rollout.min_in_service) {
+                Drained::NotYet => Permit::Withheld,
+                Drained::Yes | Drained::TimedOut => Permit::Granted(self.guard(view)),
+            };
         }
         if let Some(elsewhere) = ec2::balancers::elsewhere(self.layer, self.seen) {
             if elsewhere.moves {
