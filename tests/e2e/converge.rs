@@ -14,8 +14,8 @@ const MEMORY_MB: f64 = 80.0;
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_declared_shop_comes_to_be_then_nothing_is_done_and_a_new_image_is_swapped_in_without_losing_a_request() {
     let _turn = beside_others().await;
-    let fleet = Fleet::new("mainjob", "eu-west-2");
-    let first = fleet.commit(&shop("mainjob", "eu-west-2", "1.0"));
+    let fleet = Fleet::new("mainjob", "ap-northeast-3");
+    let first = fleet.commit(&shop("mainjob", "ap-northeast-3", "1.0"));
     let mut controller = fleet.start(&["--resync", "2"]);
     controller.until_converged("mainjob", &first, 150).await;
 
