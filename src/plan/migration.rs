@@ -160,8 +160,7 @@ impl One<'_> {
             let on = format!("image {} to be on {hostname} before the migration", crate::spec::image::shown(image));
             return Progress::Waits(on, None);
         }
-        let public_ip = first.public_ip.as_ref().or(first.private_ip.as_ref()).map_or("", String::as_str);
-        let place = Place { hostname: &first.hostname, public_ip };
+        let place = Place::of(first);
         let rendered = migration_run(self.known.desired, self.slot, place, &self.migration.command, &self.key);
         let is_up = |name: &String| engine.containers.get(name).is_some_and(is_live);
         if let Some(missing) = rendered.needs.iter().find(|name| !is_up(name)) {

@@ -20,7 +20,7 @@ use crate::{
         port::Port,
         volume::Mount,
     },
-    world::{ContainerSeen, Engine},
+    world::{ContainerSeen, Engine, Instance},
 };
 
 /// The labels that are Evenkeel's mark.
@@ -54,6 +54,14 @@ pub struct Place<'a> {
     pub hostname: &'a str,
     /// Its public address; its private one where it has none.
     pub public_ip: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// That of an instance.
+    pub fn of(instance: &'a Instance) -> Place<'a> {
+        let public_ip = instance.public_ip.as_ref().or(instance.private_ip.as_ref()).map_or("", String::as_str);
+        Place { hostname: &instance.hostname, public_ip }
+    }
 }
 
 /// The instance that stands for all of them when the release is computed.

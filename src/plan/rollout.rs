@@ -148,8 +148,7 @@ impl<'a> Desk<'a> {
                 }
                 (None, _) => None,
             };
-            let public_ip = instance.public_ip.as_ref().or(instance.private_ip.as_ref()).map_or("", String::as_str);
-            let place = Place { hostname: &instance.hostname, public_ip };
+            let place = Place::of(instance);
             let looks = engine.map_or_else(Vec::new, |engine| {
                 let (releases, facts, now) = (&releases, self.facts, self.now);
                 looks(&Scene { desired, place, engine, releases, facts, now }, slots, &serving)

@@ -50,8 +50,7 @@ pub(super) fn is_wanted(
     let releases = Releases::read(desired, &slots, &named, facts);
     let serving = traffic::serving(&slots);
     engines.iter().any(|(instance, engine)| {
-        let public_ip = instance.public_ip.as_ref().or(instance.private_ip.as_ref()).map_or("", String::as_str);
-        let place = Place { hostname: &instance.hostname, public_ip };
+        let place = Place::of(instance);
         let scene = Scene { desired, place, engine, releases: &releases, facts, now };
         let needs = if is_there { is_under_way } else { begins };
         looks(&scene, &slots, &serving).iter().any(|look| look.serves && needs(look))
