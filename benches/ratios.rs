@@ -20,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 use evenkeel::{
-    action::{Action, EngineAction, Migrated, Node, Release},
+    action::{Action, EngineAction, Migrated, Node, Release, Wish},
     observe::{Ages, Picture, Ports},
     ports::{Balancers, Cloud, Engines, Progress, Records},
     spec::Stack,
@@ -169,6 +169,14 @@ impl Records for World {
     }
 
     fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
+        unreachable!("nothing is recorded")
+    }
+
+    fn begin_wish(&self, _: &str, _: &Wish) -> Result<(), Trouble> {
+        unreachable!("nothing is recorded")
+    }
+
+    fn end_wish(&self, _: &str, _: &Wish) -> Result<(), Trouble> {
         unreachable!("nothing is recorded")
     }
 }

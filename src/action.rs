@@ -7,11 +7,13 @@ use serde::Serialize;
 mod balancer;
 mod migrated;
 mod release;
+mod wish;
 
 pub use crate::spec::port::Port;
 pub use balancer::BalancerAction;
 pub use migrated::Migrated;
 pub use release::Release;
+pub use wish::{Back, Wish, WishKind};
 
 use crate::{
     spec::{
@@ -154,6 +156,15 @@ pub enum Action {
     /// Writes down that a migration went well.
     RecordMigration {
         migrated: Migrated,
+    },
+    /// Writes down that what an operator asked for has begun.
+    BeginWish {
+        wish: Wish,
+    },
+    /// Forgets what an operator asked for: it is done, or means nothing any more.
+    EndWish {
+        wish: Wish,
+        why: String,
     },
     /// Something on one instance's engine.
     Engine {
@@ -352,7 +363,7 @@ pub enum Lane {
     Node(String),
     /// Pulls on one instance, which disturb nothing that serves.
     Pull(String),
-    /// What is recorded of one container: `APP/CONTAINER`.
+    /// What is recorded of one container, `APP/CONTAINER`, or of one wish.
     Record(String),
 }
 
@@ -366,6 +377,7 @@ impl Action {
             Action::Owned { balancer, .. } => Lane::Balancer(balancer.clone()),
             Action::Record { release } => Lane::Record(release.subject()),
             Action::RecordMigration { migrated } => Lane::Record(format!("{}/{}", migrated.app, migrated.container)),
+            Action::BeginWish { wish } | Action::EndWish { wish, .. } => Lane::Record(wish.to_string()),
             _ => Lane::Cloud,
         }
     }
@@ -478,6 +490,8 @@ impl fmt::Display for Action {
             Action::Owned { balancer, what } => write!(f, "load balancer {balancer}: {what}"),
             Action::Record { release } => write!(f, "record release {release}"),
             Action::RecordMigration { migrated } => write!(f, "record migration {migrated}"),
+            Action::BeginWish { wish } => write!(f, "begin the {wish}, as was asked for"),
+            Action::EndWish { wish, why } => write!(f, "end the {wish}: {why}"),
             Action::Engine { node, what } => write!(f, "{}: {what}", node.hostname),
         }
     }

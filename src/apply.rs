@@ -41,6 +41,8 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
         }
         Action::Record { release } => ports.records.record(&stack.name, release),
         Action::RecordMigration { migrated } => ports.records.record_migration(&stack.name, migrated),
+        Action::BeginWish { wish } => ports.records.begin_wish(&stack.name, wish),
+        Action::EndWish { wish, .. } => ports.records.end_wish(&stack.name, wish),
         Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
             gets_no_requests(ports, stack, id, hostname).await?;
             ports.cloud.apply(stack, action).await
@@ -106,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{Access, Migrated, Node, Release, StopHow},
+        action::{Access, Migrated, Node, Release, StopHow, Wish},
         ports::{Balancers, Cloud, Engines, Records},
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
@@ -178,6 +180,16 @@ mod tests {
 
         fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble> {
             self.asked.lock().unwrap().push(format!("{stack}: {migrated}"));
+            Ok(())
+        }
+
+        fn begin_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(format!("{stack}: begin {wish}"));
+            Ok(())
+        }
+
+        fn end_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(format!("{stack}: end {wish}"));
             Ok(())
         }
     }

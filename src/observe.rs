@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 mod evidence;
@@ -144,7 +145,7 @@ impl Picture {
             }
             Action::Register { .. } | Action::Deregister { .. } => self.balancers = None,
             // What is on record is read anew on every pass.
-            Action::Record { .. } => {}
+            Action::Record { .. } | Action::BeginWish { .. } | Action::EndWish { .. } => {}
             Action::Owned { .. } => {
                 self.owned = None;
                 self.balancers = None;
@@ -227,7 +228,7 @@ impl Picture {
         self.owned = Some((owned_at, owned));
         self.engines = engines;
         self.ask_who_is_connected(desired, &mut seen).await;
-        seen.registry = self.registry.look(&self.tags(desired), self.patience).await;
+        seen.registry = self.registry.look(&self.tags(desired), &asked_for(desired, facts), self.patience).await;
         seen
     }
 
@@ -283,6 +284,18 @@ fn containers_on<'a>(desired: &'a Desired, node: &Node) -> impl Iterator<Item = 
     apps.flat_map(|app| app.containers.iter().map(move |container| (app, container)))
 }
 
+/// The tags of which somebody wants to know what they stand for now, and when it was asked for.
+fn asked_for(desired: &Desired, facts: &Facts) -> BTreeMap<String, Timestamp> {
+    let mut asked: BTreeMap<String, Timestamp> = BTreeMap::new();
+    for (app, container) in desired.apps.iter().flat_map(|app| app.containers.iter().map(move |one| (app, one))) {
+        if let Some(at) = facts.asked_at(&app.name, &container.name) {
+            let last = asked.entry(container.image.clone()).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+    asked
+}
+
 /// The images that an instance's layer wants on it: as declared, and as its releases have fixed them.
 fn images_for(desired: &Desired, facts: &Facts, node: &Node) -> BTreeSet<String> {
     let mut images = BTreeSet::new();
@@ -304,7 +317,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{EngineAction, Migrated, Release},
+        action::{EngineAction, Migrated, Release, Wish},
         ports::Progress,
         spec::{File, Stack, validate},
         world::{Ec2, Instance, Rest},
@@ -394,6 +407,14 @@ mod tests {
         }
 
         fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+
+        fn begin_wish(&self, _: &str, _: &Wish) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+
+        fn end_wish(&self, _: &str, _: &Wish) -> Result<(), Trouble> {
             unreachable!("nothing is recorded")
         }
     }

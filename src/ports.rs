@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
-    action::{Action, EngineAction, Migrated, Node, Release},
+    action::{Action, EngineAction, Migrated, Node, Release, Wish},
     spec::{Stack, balancer::words},
     world::{Balancer, Class, Engine, Owned, Provided, Seen, Target, Trouble},
 };
@@ -93,7 +93,7 @@ pub trait Engines: Send + Sync {
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>);
 }
 
-/// Where releases and their migrations are recorded.
+/// Where releases, their migrations, and what operators ask for are recorded.
 pub trait Records: Send + Sync {
     /// Records, durably, that a release of a container of this stack has begun. Recorded twice it is one.
     ///
@@ -106,6 +106,18 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble>;
+
+    /// Records, durably, that what an operator asked for has begun. What was asked for anew meanwhile stays as it is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn begin_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble>;
+
+    /// Forgets what an operator asked for. What was asked for anew meanwhile stays.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn end_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble>;
 }
 
 /// Where the host keys of instances are remembered that are reached over SSH. An instance keeps its key for life: one

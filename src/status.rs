@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::spec::{App, Container, container::Deploy};
+
 /// Something about a stack that a person should know, set afresh on every pass.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Condition {
@@ -31,6 +33,10 @@ pub enum Kind {
     ImageUnavailable,
     /// The tag of a container that is deployed by hand stands for another image now.
     NewerRelease,
+    /// A container was rolled back by an operator, and runs an earlier release than the one declared.
+    RolledBack,
+    /// An operator has paused the rollouts of an app.
+    Paused,
     /// A migration did not go well: its release stops before any container does.
     MigrationFailed,
     /// A container cannot stay up or is unhealthy, and there is no older one to put back.
@@ -104,10 +110,49 @@ pub struct StackStatus {
     pub doing: Vec<String>,
     /// The instances.
     pub instances: Vec<InstanceStatus>,
+    /// The apps that are declared.
+    #[serde(default)]
+    pub apps: Vec<AppStatus>,
+    /// What operators have asked for and is not over, in words.
+    #[serde(default)]
+    pub asked: Vec<String>,
     /// Mutations made since the controller started.
     pub mutations: u64,
     /// Mutations made by the last pass.
     pub last_pass_mutations: u64,
+}
+
+/// What is declared of one app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppStatus {
+    /// Its name.
+    pub name: String,
+    /// Its containers, in the order declared.
+    pub containers: Vec<DeclaredContainer>,
+}
+
+/// What is declared of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeclaredContainer {
+    /// Its key.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// Whether it is replaced only when an operator asks for it (`deploy: manual`).
+    pub by_hand: bool,
+}
+
+impl From<&App> for AppStatus {
+    fn from(app: &App) -> AppStatus {
+        let declared = |container: &Container| DeclaredContainer {
+            name: container.name.clone(),
+            image: container.image.clone(),
+            by_hand: container.deploy == Deploy::Manual,
+        };
+        AppStatus { name: app.name.clone(), containers: app.containers.iter().map(declared).collect() }
+    }
 }
 
 /// A stack's state in one word.

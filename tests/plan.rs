@@ -14,6 +14,7 @@
 //! · `busy HOST` (something was begun there and does not show yet), `idle`
 //! · `tag IMAGE => LETTER` (its digest in the registry), `tag IMAGE down WHY`, `tag IMAGE refused WHY`, `loaded HOST
 //! IMAGE` (an image of that tag, brought by hand), `store lost`
+//! · `ask WORD APP[/CONTAINER]` (deploy, rollback, pause or resume, as an operator asks for it)
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
 //! is replaced goes, and why) · `containers`.
 
@@ -198,6 +199,12 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         "edit" => {
             let (from, to) = rest.split_once(" => ").expect("edit A => B");
             trial.edit(from, &to.replace("\\n", "\n"));
+        }
+        "ask" => {
+            let (word, subject) = rest.split_once(' ').expect("ask WORD SUBJECT");
+            for said in trial.ask(word, subject) {
+                let _ = writeln!(out, "  {said}");
+            }
         }
         "converge" => {
             let mut rounds = 0;

@@ -2,10 +2,15 @@
 
 mod apply;
 mod certs;
+mod deploy;
 mod diagnostics;
 mod forget_host_key;
+mod history;
+mod operate;
+mod pause;
 mod plan;
 mod reach;
+mod rollback;
 mod run;
 mod show;
 mod status;
@@ -46,6 +51,16 @@ enum Command {
     Apply(apply::Args),
     /// Show how the stacks are.
     Status(status::Args),
+    /// Roll out what is declared: try again what failed, replace what is deployed by hand, end a rollback.
+    Deploy(deploy::Args),
+    /// Run an earlier release.
+    Rollback(rollback::Args),
+    /// Show the releases of an app.
+    History(history::Args),
+    /// Take no healthy container of an app away until it is resumed.
+    Pause(pause::Pause),
+    /// Let the rollouts of an app go on.
+    Resume(pause::Resume),
     /// Make the certificates that the controller and the Docker engines show each other.
     Certs(certs::Args),
     /// Let an instance that is reached over SSH show another host key.
@@ -60,6 +75,11 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Plan(args) => plan::run(args).await,
         Command::Apply(args) => apply::run(args).await,
         Command::Status(args) => status::run(&args).await,
+        Command::Deploy(args) => deploy::run(&args).await,
+        Command::Rollback(args) => rollback::run(&args).await,
+        Command::History(args) => history::run(&args),
+        Command::Pause(args) => pause::pause(&args).await,
+        Command::Resume(args) => pause::resume(&args).await,
         Command::Certs(args) => certs::run(args).await,
         Command::ForgetHostKey(args) => forget_host_key::run(&args),
     }

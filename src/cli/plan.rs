@@ -98,7 +98,15 @@ pub async fn run(args: Args) -> ExitCode {
         let whole = forecast(desired, &seen, &facts, at);
         changes += whole.steps.len();
         troubled |= now.conditions.iter().chain(&whole.end.conditions).any(|condition| {
-            !matches!(condition.kind, Kind::Suspended | Kind::DrainTimedOut | Kind::Outdated | Kind::NewerRelease)
+            !matches!(
+                condition.kind,
+                Kind::Suspended
+                    | Kind::DrainTimedOut
+                    | Kind::Outdated
+                    | Kind::NewerRelease
+                    | Kind::RolledBack
+                    | Kind::Paused
+            )
         });
         if args.json {
             json.push(serde_json::json!(StackPlan {
@@ -129,6 +137,7 @@ fn remembered(store: &Store, stack: &str) -> Result<Facts, StoreError> {
         intents: store.intents(stack)?,
         releases: store.releases(stack)?,
         migrated: store.migrated(stack)?,
+        wishes: store.wishes(stack)?,
         ..Facts::default()
     })
 }

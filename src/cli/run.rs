@@ -70,6 +70,7 @@ pub async fn run(args: Args) -> ExitCode {
     tokio::select! {
         () = follow(source, controller.clone()) => {}
         () = controller.clone().work() => {}
+        () = controller.clone().listen() => {}
         () = told_to_stop() => {}
     }
     tracing::info!("stopping: what is under way is given a moment to finish; nothing that serves is touched");

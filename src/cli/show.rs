@@ -71,6 +71,9 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
     for doing in &status.doing {
         let _ = writeln!(out, "  >  {doing}");
     }
+    for asked in &status.asked {
+        let _ = writeln!(out, "  ?  {asked}");
+    }
     for condition in &status.conditions {
         let _ = writeln!(out, "  !  {condition}");
     }

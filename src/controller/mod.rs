@@ -34,6 +34,9 @@ use report::Report;
 /// How long a controller that is asked to stop waits for the actions under way.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// How often the store is looked at for what operators ask for.
+pub const LISTENS: Duration = Duration::from_secs(1);
+
 /// How long a stack is left alone after a pass that panicked.
 const AFTER_A_PANIC: Duration = Duration::from_secs(10);
 
@@ -147,6 +150,24 @@ impl Controller {
                 controller.queue.add(&key, Instant::now() + next);
                 controller.queue.done(&key);
             });
+        }
+    }
+
+    /// Looks after what operators have asked for in the store, for ever.
+    pub async fn listen(self: Arc<Self>) {
+        let mut known = None;
+        loop {
+            match self.store.version() {
+                Ok(version) => {
+                    if known.replace(version).is_some_and(|before| before != version) {
+                        for name in lock(&self.stacks).keys() {
+                            self.queue.add(name, Instant::now());
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "what operators ask for cannot be seen"),
+            }
+            tokio::time::sleep(LISTENS).await;
         }
     }
 

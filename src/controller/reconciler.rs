@@ -18,12 +18,12 @@ use super::{
     snapshot,
 };
 use crate::{
-    action::{Action, EngineAction, Lane, Node},
+    action::{Action, EngineAction, Lane, Node, Wish, WishKind},
     apply::apply,
     observe::{Ages, Picture, Ports},
     plan::{Facts, Failure, Intent, Plan, fleet, plan},
     spec::Desired,
-    status::{Condition, Event, Kind, Phase, StackStatus},
+    status::{AppStatus, Condition, Event, Kind, Phase, StackStatus},
     store::{Store, StoreError},
     world::{Class, Observed, Seen, Target, Trouble},
 };
@@ -202,6 +202,14 @@ impl Reconciler {
         self.facts.intents = self.store.intents(&self.key())?;
         self.facts.releases = self.store.releases(&self.key())?;
         self.facts.migrated = self.store.migrated(&self.key())?;
+        let wishes = self.store.wishes(&self.key())?;
+        let is_new = |wish: &Wish| !self.facts.wishes.iter().any(|known| known.at == wish.at);
+        // Who asks for a deploy does not mean to wait for the time of the next try.
+        if wishes.iter().any(|wish| matches!(wish.kind, WishKind::Deploy { .. }) && is_new(wish)) {
+            self.facts.failures.clear();
+            self.waits.clear();
+        }
+        self.facts.wishes = wishes;
         Ok(())
     }
 
@@ -403,7 +411,7 @@ impl Reconciler {
             Phase::Suspended
         } else if !self.running.is_empty() || !plan.actions.is_empty() {
             Phase::Progressing
-        } else if conditions.iter().any(|condition| blocks(condition, &self.facts)) && self.is_quiet(&plan) {
+        } else if conditions.iter().any(|condition| blocks(condition, &plan, &self.facts)) && self.is_quiet(&plan) {
             Phase::Blocked
         } else if plan.is_done() && seen_whole(&self.desired, seen) {
             Phase::Converged
@@ -419,6 +427,8 @@ impl Reconciler {
             holds: plan.holds,
             doing: self.running.values().map(|running| running.what.clone()).collect(),
             instances: snapshot::instances(&self.desired, seen),
+            apps: self.desired.apps.iter().filter(|app| app.is_docker()).map(AppStatus::from).collect(),
+            asked: self.facts.wishes.iter().map(asked).collect(),
             mutations: self.mutations,
             last_pass_mutations: begun,
         };
@@ -472,8 +482,9 @@ impl Reconciler {
 }
 
 /// Conditions that time alone does not mend.
-fn blocks(condition: &Condition, facts: &Facts) -> bool {
+fn blocks(condition: &Condition, plan: &Plan, facts: &Facts) -> bool {
     match condition.kind {
+        Kind::Paused => !plan.holds.is_empty(),
         Kind::Conflict
         | Kind::ReleaseFailed
         | Kind::ImageUnavailable
@@ -489,6 +500,10 @@ fn blocks(condition: &Condition, facts: &Facts) -> bool {
         }
         _ => false,
     }
+}
+
+fn asked(wish: &Wish) -> String {
+    format!("{wish}, asked for at {}", wish.at.strftime("%F %H:%M:%S UTC"))
 }
 
 fn waiting(status: &StackStatus) -> Vec<String> {

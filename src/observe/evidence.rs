@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{Action, EngineAction, Migrated, Release},
+        action::{Action, EngineAction, Migrated, Release, Wish},
         observe::{Ages, Ports},
         plan::{Facts, imagine::World, plan},
         ports::{Balancers, Cloud, Engines, Progress, Records},
@@ -134,6 +134,14 @@ mod tests {
         }
 
         fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+
+        fn begin_wish(&self, _: &str, _: &Wish) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+
+        fn end_wish(&self, _: &str, _: &Wish) -> Result<(), Trouble> {
             unreachable!("nothing is recorded")
         }
     }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -41,6 +42,8 @@ struct Answer {
     due: Instant,
     /// Which engine asks next.
     turn: usize,
+    /// For whom it was asked last: when somebody had wanted to know.
+    asked_for: Option<Timestamp>,
 }
 
 impl Registry {
@@ -49,33 +52,45 @@ impl Registry {
     }
 
     /// Asks for what is due: references, each with the engines that can be asked. Waits, but not for longer than
-    /// `patience`, for those that were never answered. Tells all the answers.
+    /// `patience`, for those that were never answered. Tells all the answers, of those that somebody has asked for only
+    /// one that is newer.
     pub(super) async fn look(
         &self,
         wanted: &BTreeMap<String, Vec<Node>>,
+        asked_for: &BTreeMap<String, Timestamp>,
         patience: Duration,
     ) -> BTreeMap<String, Seen<String>> {
         let mut news = self.news.subscribe();
-        self.ask(wanted);
+        self.ask(wanted, asked_for);
         let all_told = async { while self.is_first_asked() && news.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(patience, all_told).await;
         let answers = lock(&self.answers);
-        answers.iter().filter_map(|(image, answer)| Some((image.clone(), answer.seen.clone()?))).collect()
+        let is_due = |image: &String, answer: &&Answer| {
+            asked_for.get(image).is_none_or(|asked| answer.asked_for == Some(*asked))
+        };
+        let told = answers.iter().filter(|(image, answer)| is_due(image, answer));
+        told.filter_map(|(image, answer)| Some((image.clone(), answer.seen.clone()?))).collect()
     }
 
     fn is_first_asked(&self) -> bool {
         lock(&self.answers).values().any(|answer| answer.asking && answer.seen.is_none())
     }
 
-    fn ask(&self, wanted: &BTreeMap<String, Vec<Node>>) {
+    fn ask(&self, wanted: &BTreeMap<String, Vec<Node>>, asked_for: &BTreeMap<String, Timestamp>) {
         let now = Instant::now();
         let mut answers = lock(&self.answers);
         answers.retain(|image, _| wanted.contains_key(image));
         for (image, nodes) in wanted.iter().filter(|(_, nodes)| !nodes.is_empty()) {
-            let new = || Answer { seen: None, asking: false, due: now, turn: 0 };
+            let new = || Answer { seen: None, asking: false, due: now, turn: 0, asked_for: None };
             let answer = answers.entry(image.clone()).or_insert_with(new);
-            if answer.asking || answer.due > now {
+            let asked = asked_for.get(image).copied();
+            let is_wanted_anew = asked.is_some() && answer.asked_for != asked;
+            if answer.asking || (answer.due > now && !is_wanted_anew) {
                 continue;
+            }
+            if is_wanted_anew {
+                answer.seen = None;
+                answer.asked_for = asked;
             }
             answer.asking = true;
             let (engines, answers, news) = (self.engines.clone(), self.answers.clone(), self.news.clone());
@@ -191,12 +206,12 @@ mod tests {
         let registry = Registry::new(fake.clone());
         let wanted = wanted("r.example.com/app:1", &["one", "two"]);
         for _ in 0..59 {
-            assert_eq!(registry.look(&wanted, SECOND).await["r.example.com/app:1"], known("a"));
+            assert_eq!(registry.look(&wanted, &BTreeMap::new(), SECOND).await["r.example.com/app:1"], known("a"));
             tokio::time::advance(SECOND).await;
         }
         assert_eq!(lock(&fake.asked).len(), 1);
         tokio::time::advance(SECOND * 2).await;
-        registry.look(&wanted, SECOND).await;
+        registry.look(&wanted, &BTreeMap::new(), SECOND).await;
         tokio::time::sleep(SECOND).await;
         assert_eq!(*lock(&fake.asked), ["one r.example.com/app:1", "one r.example.com/app:1"]);
     }
@@ -205,9 +220,12 @@ mod tests {
     async fn another_engine_asks_when_one_is_silent_and_the_refusal_of_an_engine_is_none_of_the_registry() {
         let fake = Arc::new(Fake { says: BTreeMap::from([("two", known("b"))]), ..Fake::default() });
         let registry = Registry::new(fake.clone());
-        assert_eq!(registry.look(&wanted("app:1", &["one", "two"]), SECOND).await["app:1"], known("b"));
+        assert_eq!(
+            registry.look(&wanted("app:1", &["one", "two"]), &BTreeMap::new(), SECOND).await["app:1"],
+            known("b")
+        );
         let registry = Registry::new(fake.clone());
-        let said = registry.look(&wanted("app:1", &["one"]), SECOND).await;
+        let said = registry.look(&wanted("app:1", &["one"]), &BTreeMap::new(), SECOND).await;
         assert_eq!(said["app:1"], Seen::Unknown(trouble(Class::Transient)));
     }
 
@@ -217,9 +235,9 @@ mod tests {
         let registry = Registry::new(fake.clone());
         let wanted = wanted("app:1", &["slow"]);
         let began = Instant::now();
-        assert_eq!(registry.look(&wanted, SECOND).await, BTreeMap::new());
+        assert_eq!(registry.look(&wanted, &BTreeMap::new(), SECOND).await, BTreeMap::new());
         assert_eq!(began.elapsed(), SECOND);
-        assert_eq!(registry.look(&wanted, SECOND * 20).await["app:1"], known("a"));
+        assert_eq!(registry.look(&wanted, &BTreeMap::new(), SECOND * 20).await["app:1"], known("a"));
         assert_eq!(began.elapsed(), SECOND * 5);
         assert_eq!(lock(&fake.asked).len(), 1);
     }
@@ -233,11 +251,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_somebody_has_asked_for_is_asked_again_at_once_and_no_older_answer_is_told() {
+        let fake = Arc::new(Fake { says: BTreeMap::from([("slow", known("a"))]), ..Fake::default() });
+        let registry = Registry::new(fake.clone());
+        let wanted = wanted("app:1", &["slow"]);
+        assert_eq!(registry.look(&wanted, &BTreeMap::new(), SECOND * 10).await["app:1"], known("a"));
+        let asked = BTreeMap::from([("app:1".to_owned(), Timestamp::UNIX_EPOCH)]);
+        assert!(registry.look(&wanted, &asked, SECOND).await.is_empty());
+        assert_eq!(registry.look(&wanted, &asked, SECOND * 10).await["app:1"], known("a"));
+        assert_eq!(lock(&fake.asked).len(), 2);
+        registry.look(&wanted, &asked, SECOND).await;
+        assert_eq!(lock(&fake.asked).len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nobody_is_asked_while_there_is_no_engine_and_what_is_not_wanted_any_more_is_forgotten() {
         let fake = Arc::new(Fake { says: BTreeMap::from([("one", known("a"))]), ..Fake::default() });
         let registry = Registry::new(fake.clone());
-        assert!(registry.look(&wanted("app:1", &[]), SECOND).await.is_empty());
-        assert!(registry.look(&wanted("app:1", &["one"]), SECOND).await.contains_key("app:1"));
-        assert!(registry.look(&wanted("app:2", &[]), SECOND).await.is_empty());
+        assert!(registry.look(&wanted("app:1", &[]), &BTreeMap::new(), SECOND).await.is_empty());
+        assert!(registry.look(&wanted("app:1", &["one"]), &BTreeMap::new(), SECOND).await.contains_key("app:1"));
+        assert!(registry.look(&wanted("app:2", &[]), &BTreeMap::new(), SECOND).await.is_empty());
     }
 }

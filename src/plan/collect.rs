@@ -1,6 +1,7 @@
 //! What is left over on an engine: containers that are no longer declared, and those kept for a rollout that is over.
 
 use super::{
+    Facts,
     container::{is_live, is_ours},
     migration::is_kept,
     node::{Look, Need},
@@ -34,6 +35,7 @@ pub fn leftovers(
     desired: &Desired,
     looks: &[Look<'_>],
     engine: &Engine,
+    facts: &Facts,
     over: &dyn Fn(&str, &str) -> bool,
 ) -> Vec<Leftover> {
     if looks.is_empty() {
@@ -48,7 +50,7 @@ pub fn leftovers(
             continue;
         }
         if container.labels.contains_key(label::MIGRATION) {
-            if !is_kept(container, &slots, over) {
+            if !is_kept(container, facts, &slots, over) {
                 found.push(leftover(name, container));
             }
             continue;
@@ -69,15 +71,17 @@ pub fn leftovers(
 }
 
 fn leftover(name: &str, container: &ContainerSeen) -> Leftover {
-    let id = container.id.clone();
-    let name = name.to_owned();
     let serves = container.labels.get(label::TRAFFIC).is_some_and(|value| value == "true");
-    let need = if !is_live(container) {
-        Need::Do(EngineAction::Remove { id, name: name.clone() })
-    } else {
-        let stop = StopHow { signal: None, timeout: STOP_TIMEOUT };
-        let action = EngineAction::Stop { id, name: name.clone(), stop, guard: None };
-        if serves { Need::Swap(action) } else { Need::Do(action) }
-    };
-    Leftover { name, serves, need }
+    let action = discard(name, container);
+    let need = if serves && is_live(container) { Need::Swap(action) } else { Need::Do(action) };
+    Leftover { name: name.to_owned(), serves, need }
+}
+
+/// What takes away a container that is not needed: it is stopped first if it runs.
+pub(super) fn discard(name: &str, container: &ContainerSeen) -> EngineAction {
+    let (id, name) = (container.id.clone(), name.to_owned());
+    if !is_live(container) {
+        return EngineAction::Remove { id, name };
+    }
+    EngineAction::Stop { id, name, stop: StopHow { signal: None, timeout: STOP_TIMEOUT }, guard: None }
 }

@@ -38,7 +38,9 @@ impl Desk<'_> {
         let mut looks = views.iter().flat_map(|view| &view.looks);
         let is_rolling = looks.any(|look| look.swapping || !(look.done || matches!(look.need, Need::Stuck(_))));
         let (done, left): (Vec<_>, Vec<_>) = views.iter().partition(|view| is_done(view));
-        if !is_rolling || left.is_empty() || desired.stack.suspend {
+        let is_paused =
+            views.iter().flat_map(|view| &view.looks).any(|look| self.facts.paused(&look.slot.app.name).is_some());
+        if !is_rolling || left.is_empty() || is_paused || desired.stack.suspend {
             return;
         }
         let done = done.into_iter().map(|view| view.hostname().to_owned()).collect();

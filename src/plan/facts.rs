@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{fleet, intent::Intent, progress::Progress, subject};
 use crate::{
-    action::{Action, Lane, Release},
+    action::{Action, Lane, Release, Wish},
     spec::Desired,
     world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble, Volume},
 };
@@ -22,6 +22,8 @@ pub struct Facts {
     pub releases: BTreeMap<(String, String), Released>,
     /// Migrations that went well, by app, container and key.
     pub migrated: BTreeSet<(String, String, String)>,
+    /// What operators have asked for and is not over.
+    pub wishes: Vec<Wish>,
     /// Actions that failed: action key → what and when it may be tried again.
     pub failures: BTreeMap<String, Failure>,
     /// Lanes with an action under way.
@@ -114,6 +116,7 @@ impl Facts {
             match action {
                 Action::Record { release } => self.record(release, now),
                 Action::RecordMigration { migrated } => self.record_migration(migrated),
+                action if self.note_wish(action) => {}
                 _ => continue,
             }
             any = true;

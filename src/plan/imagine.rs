@@ -166,7 +166,10 @@ impl World {
             }
             Action::Owned { balancer, what } => self.on_balancer(&balancer, *what),
             // Facts, which are not of the world.
-            Action::Record { .. } | Action::RecordMigration { .. } => {}
+            Action::Record { .. }
+            | Action::RecordMigration { .. }
+            | Action::BeginWish { .. }
+            | Action::EndWish { .. } => {}
             Action::Engine { node, what } => {
                 let id = self.id("container");
                 let now = self.now;

@@ -15,10 +15,11 @@ use super::{
     render::{Place, label, migration_key, migration_run, release},
     resolve::Known,
     slot::{MIGRATION, Slot},
+    wish::{command, waits_for_resume},
 };
 use crate::{
     action::{Action, EngineAction, Migrated, Node, StopHow},
-    spec::{Layer, container::Deploy, migration::Migration},
+    spec::{Layer, migration::Migration},
     status::{Condition, Kind},
     world::{ContainerSeen, Engine, Instance, State},
 };
@@ -31,7 +32,8 @@ enum Progress {
     Next(Node, Box<EngineAction>),
     /// It is to be put on record.
     Succeeded(Migrated),
-    Failed(String),
+    /// Where, and what is to be told.
+    Failed(String, String),
 }
 
 /// Plans the migrations of a layer, and lets what must wait for one wait.
@@ -47,10 +49,7 @@ pub(super) fn migrate(
         let slot = &slots[at];
         let Some(migration) = &slot.container.migration else { continue };
         let (app, container) = (slot.app.name.clone(), slot.container.name.clone());
-        if slot.container.deploy == Deploy::Manual
-            || slot.unresolved.is_some()
-            || !seen.insert((app.clone(), container.clone()))
-        {
+        if slot.by_hand || slot.unresolved.is_some() || !seen.insert((app.clone(), container.clone())) {
             continue;
         }
         let one = One { known, layer, staying, slot, migration, key: migration_key(known.desired, slot) };
@@ -70,7 +69,7 @@ pub(super) fn migrate(
                 plan.attempt(&subject, Action::RecordMigration { migrated }, known.facts, known.now);
                 Some(format!("the migration of {container} to be recorded"))
             }
-            Progress::Failed(message) => {
+            Progress::Failed(_, message) => {
                 plan.conditions.push(Condition { kind: Kind::MigrationFailed, subject, message });
                 Some(format!("the migration of {container}, which failed"))
             }
@@ -136,6 +135,9 @@ impl One<'_> {
                 let on = format!("a container {name} that Evenkeel did not make to be removed from {}", first.hostname);
                 return Progress::Waits(on, None);
             }
+            if unrecorded(self.known.facts, container, std::iter::once(self.slot)).is_some() {
+                return Progress::Waits(format!("{name}, which went well, to be recorded"), None);
+            }
             let (id, name) = (container.id.clone(), name);
             return Progress::Next(node, Box::new(EngineAction::Remove { id, name }));
         }
@@ -155,6 +157,10 @@ impl One<'_> {
     }
 
     fn begin(&self, first: &Instance, node: Node, engine: &Engine) -> Progress {
+        let app = &self.slot.app.name;
+        if self.known.facts.paused(app).is_some() {
+            return Progress::Waits(waits_for_resume(app), None);
+        }
         let image = &self.slot.image;
         if let Some((hostname, _)) = self.known.engines.iter().find(|(_, e)| !e.images.contains_key(image)) {
             let on = format!("image {} to be on {hostname} before the migration", crate::spec::image::shown(image));
@@ -228,29 +234,81 @@ impl One<'_> {
     }
 
     fn failed(&self, hostname: &str, how: &str, container: &ContainerSeen) -> Progress {
-        let name = self.name();
-        Progress::Failed(format!(
+        let (name, app) = (self.name(), &self.slot.app.name);
+        let message = format!(
             "{name} on {hostname} {how}{}. Nothing was stopped for this release; it is not tried again until the release \
-             changes, or {name} is removed",
-            colon(&last_words(container))
-        ))
+             changes, or {} asks for it",
+            colon(&last_words(container)),
+            command("deploy", app)
+        );
+        Progress::Failed(hostname.to_owned(), message)
     }
 }
 
-/// Whether a migration's container is still needed: it runs, or it tells of a release that is not over.
-pub(super) fn is_kept(container: &ContainerSeen, slots: &[&Slot<'_>], over: &dyn Fn(&str, &str) -> bool) -> bool {
-    let Some(key) = container.labels.get(label::MIGRATION) else { return false };
-    let of = |slot: &&&Slot<'_>| slot.migration.as_ref() == Some(key);
-    is_live(container) || slots.iter().find(of).is_some_and(|slot| !over(&slot.app.name, &slot.container.name))
+/// The container of a migration that failed: where it is, and its name.
+pub(super) fn failed<'a>(
+    known: &Known<'a>,
+    layer: &Layer,
+    staying: &[&Instance],
+    slot: &Slot<'_>,
+) -> Option<(&'a str, String, &'a ContainerSeen)> {
+    let migration = slot.container.migration.as_ref()?;
+    let one = One { known, layer, staying, slot, migration, key: migration_key(known.desired, slot) };
+    let Progress::Failed(hostname, _) = one.progress() else { return None };
+    let (hostname, engine) = known.engines.iter().find(|(other, _)| *other == hostname)?;
+    Some((hostname, one.name(), engine.containers.get(&one.name())?))
 }
 
-/// A migration of a release that is not declared any more goes on to its end; until then not everything is done.
+/// Which migration a container was, if it ended well and that is not on record. One that took too long was stopped.
+fn unrecorded<'a>(
+    facts: &Facts,
+    container: &ContainerSeen,
+    mut slots: impl Iterator<Item = &'a Slot<'a>>,
+) -> Option<(String, String, String)> {
+    let label = |name: &str| container.labels.get(name).cloned();
+    let key = (label(label::APP)?, label(label::CONTAINER)?, label(label::MIGRATION)?);
+    let declared = slots.find(|slot| (&slot.app.name, &slot.container.name) == (&key.0, &key.1));
+    let timeout = declared.and_then(|slot| Some(slot.container.migration.as_ref()?.timeout));
+    let was_stopped = match (container.started_at, container.finished_at, timeout) {
+        (Some(started), Some(finished), Some(timeout)) => finished > started + timeout,
+        _ => false,
+    };
+    let ended_well = container.state == State::Exited { exit_code: 0 } && !was_stopped;
+    (ended_well && !facts.migrated.contains(&key)).then_some(key)
+}
+
+/// Whether a migration's container is still needed: it runs, it is to be put on record, or it tells of a release that
+/// is not over.
+pub(super) fn is_kept(
+    container: &ContainerSeen,
+    facts: &Facts,
+    slots: &[&Slot<'_>],
+    over: &dyn Fn(&str, &str) -> bool,
+) -> bool {
+    let Some(key) = container.labels.get(label::MIGRATION) else { return false };
+    let of = |slot: &&&Slot<'_>| slot.migration.as_ref() == Some(key);
+    is_live(container)
+        || (!slots.iter().any(|slot| of(&slot)) && unrecorded(facts, container, slots.iter().copied()).is_some())
+        || slots.iter().find(of).is_some_and(|slot| !over(&slot.app.name, &slot.container.name))
+}
+
+/// A migration of a release that is not declared any more goes on to its end, and is put on record if it ends well:
+/// declared again, the release has been migrated to. Until then not everything is done.
 pub(super) fn wait_for_strays(plan: &mut Plan, known: &Known<'_>, slots: &[Slot<'_>]) {
     for (hostname, engine) in known.engines {
         for (name, container) in &engine.containers {
             let Some(key) = container.labels.get(label::MIGRATION) else { continue };
             let is_declared = slots.iter().any(|slot| slot.migration.as_ref() == Some(key));
-            if !is_declared && is_live(container) && is_ours(container, &known.desired.stack.name) {
+            if is_declared || !is_ours(container, &known.desired.stack.name) {
+                continue;
+            }
+            if let Some((app, of, key)) = unrecorded(known.facts, container, slots.iter()) {
+                let (hostname, revision) = ((*hostname).to_owned(), known.desired.revision.clone());
+                let words = last_words(container);
+                let migrated = Migrated { app, container: of, key, hostname, revision, words };
+                plan.attempt(name, Action::RecordMigration { migrated }, known.facts, known.now);
+            }
+            if is_live(container) {
                 let on = format!("{name}, the migration of a release that is not declared any more, to end");
                 plan.hold(*hostname, on, None);
             }

@@ -5,6 +5,7 @@
 //! action, so a crash at any point needs no recovery of its own. [`forecast`] plays the same decisions forward in
 //! an ideal world, which is how `evenkeel plan` can show every step before the first is taken.
 
+pub mod ask;
 pub mod collect;
 mod connected;
 pub mod container;
@@ -34,6 +35,7 @@ mod subject;
 mod surge;
 pub mod traffic;
 mod view;
+mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,6 +171,7 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
         Rest::OpsWorks(cloud) => opsworks::plan(&mut plan, desired, cloud, seen, facts, now),
         Rest::Ec2(cloud) => ec2::plan(&mut plan, desired, cloud, seen, facts, now),
     }
+    wish::forget_undeclared(&mut plan, desired, facts, now);
     for layer in &desired.stack.layers {
         rollout::plan(&mut plan, desired, layer, seen, facts, now);
     }

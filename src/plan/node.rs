@@ -15,10 +15,11 @@ use super::{
     releases::{Releases, given_up},
     render::{Place, Rendered, label, render},
     slot::Slot,
+    wish::{command, paused_on},
 };
 use crate::{
     action::{EngineAction, Guard, StopHow},
-    spec::{Desired, container::Deploy, image, rollout::OnFailure},
+    spec::{Desired, image, rollout::OnFailure},
     status::{Condition, Kind},
     world::{ContainerSeen, Engine, Health, State},
 };
@@ -78,6 +79,8 @@ pub struct Look<'a> {
     pub swapping: bool,
     /// True when what it needs takes it back to the older container.
     pub going_back: bool,
+    /// True when it is not to be taken away, because the rollouts of its app are paused.
+    pub paused: bool,
 }
 
 impl Look<'_> {
@@ -138,6 +141,7 @@ pub struct Scene<'a> {
 /// Looks at every slot of one engine.
 pub fn looks<'a>(scene: &Scene<'_>, slots: &'a [Slot<'a>], serving: &[bool]) -> Vec<Look<'a>> {
     let containers = &scene.engine.containers;
+    let paused = paused_on(scene.facts, scene.desired, scene.engine, slots);
     slots
         .iter()
         .zip(serving)
@@ -155,6 +159,7 @@ pub fn looks<'a>(scene: &Scene<'_>, slots: &'a [Slot<'a>], serving: &[bool]) -> 
                 replaced: false,
                 swapping: containers.contains_key(&slot.old_name()),
                 going_back: false,
+                paused: paused.contains(&slot.app.name.as_str()),
             };
             assess(&mut look, scene);
             look.stalled |= is_stalled(&look, scene);
@@ -325,7 +330,7 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
 
     // Something else than what is declared.
     let stopped_by_hand = matches!(current.state, State::Exited { .. }) && look.rendered.is_linked(current, engine);
-    if slot.container.deploy == Deploy::Manual && (is_live(current) || stopped_by_hand) {
+    if slot.by_hand && (is_live(current) || stopped_by_hand) {
         look.done = look.up;
         look.need = match verdict {
             Verdict::Bad(_) if stopped_by_hand => Need::Do(start(current)),
@@ -363,7 +368,9 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
                 kind: Kind::ReleaseFailed,
                 subject: subject.clone(),
                 message: format!(
-                    "{where_and_why}; {state}. It is not tried again until the manifest or the image changes"
+                    "{where_and_why}; {state}. It is not tried again until the manifest or the image changes, or \
+                     {} asks for it",
+                    command("deploy", &slot.app.name)
                 ),
             })
         };
@@ -375,6 +382,20 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
             Verdict::Healthy => back("the old container serves"),
         };
         return;
+    }
+    // While its rollouts are paused, what dies comes back as it was.
+    if look.paused && old.is_none() {
+        match (current.state, verdict) {
+            (State::Exited { .. }, _) => {
+                look.need = Need::Do(start(current));
+                return;
+            }
+            (State::Restarting { .. } | State::Paused, Verdict::Bad(why)) => {
+                look.need = Need::Stuck(failing(&subject, &why));
+                return;
+            }
+            _ => {}
+        }
     }
     look.replaced = is_live(current);
     if !look.may_begin(engine, place.hostname, is_live(current)) {

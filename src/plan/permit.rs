@@ -10,6 +10,7 @@ use super::{
     standing::Standing,
     strategy::Strategy,
     view::{Desk, View},
+    wish::waits_for_resume,
 };
 use crate::{
     action::{Guard, Lane},
@@ -38,6 +39,10 @@ impl Desk<'_> {
         look: Option<&Look<'_>>,
         taken: &mut BTreeSet<usize>,
     ) -> Permit {
+        if let Some(look) = look.filter(|look| look.paused) {
+            plan.hold(views[at].hostname(), waits_for_resume(&look.slot.app.name), None);
+            return Permit::Refused;
+        }
         if self.wait_for_pulls(plan, &views[at]) {
             // What is out meanwhile can serve as it is, unless the controller before this one, killed a moment ago, may
             // have had a container of it stopped.

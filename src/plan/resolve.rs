@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Facts, Plan, container::is_ours, render::label, slot::Slot};
+use super::{Facts, Plan, container::is_ours, render::label, slot::Slot, wish::command};
 use crate::{
     action::{Action, Release},
-    spec::{Desired, container::Deploy, image},
+    spec::{Desired, image},
     status::Kind,
     world::{Class, ContainerSeen, Engine, Observed, Seen},
 };
@@ -36,6 +36,9 @@ struct Choice {
 /// Chooses the image of every slot. What is not on record yet is to be recorded first.
 pub(super) fn resolve(plan: &mut Plan, known: &Known<'_>, slots: &mut [Slot<'_>]) {
     let mut chosen: BTreeMap<(&str, &str), Choice> = BTreeMap::new();
+    for slot in slots.iter_mut() {
+        slot.by_hand &= !known.facts.is_being_deployed(&slot.app.name, &slot.container.name);
+    }
     for at in 0..slots.len() {
         let key = (slots[at].app.name.as_str(), slots[at].container.name.as_str());
         let choice = match chosen.get(&key) {
@@ -51,15 +54,18 @@ pub(super) fn resolve(plan: &mut Plan, known: &Known<'_>, slots: &mut [Slot<'_>]
 impl Known<'_> {
     fn choose(&self, plan: &mut Plan, slot: &Slot<'_>, slots: &[Slot<'_>]) -> Choice {
         let declared = &slot.container.image;
-        if image::digest(declared).is_some() {
+        if let Some(choice) = self.back(plan, slot) {
+            return choice;
+        }
+        if let Some(digest) = image::digest(declared) {
+            self.note_fixed(plan, slot, digest);
             return Choice { image: declared.clone(), waits: None };
         }
-        let key = (slot.app.name.clone(), slot.container.name.clone());
-        let recorded = self.facts.releases.get(&key).map(|released| &released.release);
+        let recorded = self.recorded(slot);
         let recorded = recorded.filter(|release| release.image == *declared).map(|release| release.digest.clone());
         let told = self.seen.registry.get(declared);
         let newest = told.and_then(Seen::known);
-        let by_hand = slot.container.deploy == Deploy::Manual;
+        let by_hand = slot.by_hand;
 
         if let Some(digest) = recorded {
             match newest {
@@ -117,11 +123,64 @@ impl Known<'_> {
         as_it_is(Some(format!("{registry} to tell which image {declared} is: {}", trouble.message)))
     }
 
+    /// What an operator went back to, as long as that holds.
+    fn back(&self, plan: &mut Plan, slot: &Slot<'_>) -> Option<Choice> {
+        let (app, container, declared) = (&slot.app.name, &slot.container.name, &slot.container.image);
+        let (wish, back) = self.facts.rolled_back(app, container)?;
+        let newest = self.seen.registry.get(declared).and_then(Seen::known);
+        let newer = newest.filter(|newest| **newest != back.from && **newest != back.digest);
+        if back.declared != *declared {
+            plan.end(wish, format!("{declared} is declared now"), self.facts, self.now);
+            return None;
+        }
+        if let Some(newer) = newer {
+            let why = format!("{declared} is {} in its registry now", image::short(newer));
+            plan.end(wish, why, self.facts, self.now);
+            return None;
+        }
+        let message = format!(
+            "{} ({}) runs since {}, in the place of {} ({}), as was asked for; {}, or another image in the \
+             manifest or in the registry, ends that",
+            back.image,
+            image::short(&back.digest),
+            wish.at.strftime("%F %H:%M:%S UTC"),
+            image::tagged(&back.declared),
+            image::short(&back.from),
+            command("deploy", &format!("{app}/{container}")),
+        );
+        plan.condition(Kind::RolledBack, format!("{app}/{container}"), message);
+        let is_recorded =
+            self.recorded(slot).is_some_and(|last| (&last.image, &last.digest) == (&back.image, &back.digest));
+        let waits = (!is_recorded && !self.engines.is_empty()).then(|| {
+            self.record_as(plan, slot, &back.image, &back.digest);
+            format!("the release of {} to be recorded", back.image)
+        });
+        Some(Choice { image: image::pinned(&back.image, &back.digest), waits })
+    }
+
+    fn recorded(&self, slot: &Slot<'_>) -> Option<&Release> {
+        let key = (slot.app.name.clone(), slot.container.name.clone());
+        self.facts.releases.get(&key).map(|released| &released.release)
+    }
+
+    /// A release that is declared by its digest needs no record to be run, but is one to go back to later.
+    fn note_fixed(&self, plan: &mut Plan, slot: &Slot<'_>, digest: &str) {
+        let tagged = image::tagged(&slot.container.image);
+        let is_recorded = self.recorded(slot).is_some_and(|last| last.image == tagged && last.digest == digest);
+        if !is_recorded && !self.engines.is_empty() {
+            self.record_as(plan, slot, tagged, digest);
+        }
+    }
+
     fn record(&self, plan: &mut Plan, slot: &Slot<'_>, digest: &str) {
+        self.record_as(plan, slot, &slot.container.image, digest);
+    }
+
+    fn record_as(&self, plan: &mut Plan, slot: &Slot<'_>, image: &str, digest: &str) {
         let release = Release {
             app: slot.app.name.clone(),
             container: slot.container.name.clone(),
-            image: slot.container.image.clone(),
+            image: image.to_owned(),
             digest: digest.to_owned(),
             revision: self.desired.revision.clone(),
         };
@@ -132,10 +191,11 @@ impl Known<'_> {
     fn tell_newer(&self, plan: &mut Plan, slot: &Slot<'_>, digest: &str, newest: &str) {
         let message = format!(
             "{} is {} in its registry now, and {} here; what runs is left alone, because it is deployed by hand; \
-             declare deploy: auto to have it rolled out",
+             {} has it rolled out",
             slot.container.image,
             image::short(newest),
-            image::short(digest)
+            image::short(digest),
+            command("deploy", &format!("{}/{}", slot.app.name, slot.container.name)),
         );
         plan.condition(Kind::NewerRelease, format!("{}/{}", slot.app.name, slot.container.name), message);
     }

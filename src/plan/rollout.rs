@@ -19,6 +19,7 @@ use super::{
     standing::{Standing, standing},
     traffic,
     view::{Desk, View, careful},
+    wish::{conclude, heed},
 };
 use crate::{
     action::{Action, EngineAction},
@@ -49,12 +50,13 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
         staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
     let known = Known { desired, engines: &engines, seen, facts, now };
     resolve(plan, &known, &mut slots);
+    heed(plan, &known, layer, &staying, &slots);
     migrate(plan, &known, layer, &staying, &mut slots);
     wait_for_strays(plan, &known, &slots);
     let mut views = desk.views(plan, desired, &slots, &staying, &engines);
     wait_for_failed_pulls(&mut views, facts);
     let soaks = views.iter().any(|view| desk.soaks_until(view).is_some());
-    sweep(desired, layer, soaks, &mut views);
+    sweep(desired, layer, facts, soaks, &mut views);
 
     plan.replacements.extend(desk.replacements(&views, &traffic::reasons(&slots)));
     for view in &views {
@@ -65,6 +67,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
         desk.instance(plan, &views, at, &mut taken);
     }
     desk.progress(plan, desired, &views);
+    conclude(plan, &known, layer, &views);
 }
 
 /// A container whose new image cannot be had on one instance is replaced on none.
@@ -91,7 +94,7 @@ fn wait_for_failed_pulls(views: &mut [View<'_>], facts: &Facts) {
 }
 
 /// Finds the leftovers, which takes knowing how far every instance is.
-fn sweep(desired: &Desired, layer: &Layer, soaks: bool, views: &mut [View<'_>]) {
+fn sweep(desired: &Desired, layer: &Layer, facts: &Facts, soaks: bool, views: &mut [View<'_>]) {
     let all_seen = !soaks
         && views.len() >= layer.instances.count as usize
         && views
@@ -106,7 +109,7 @@ fn sweep(desired: &Desired, layer: &Layer, soaks: bool, views: &mut [View<'_>]) 
     let over = |app: &str, key: &str| all_seen && !unfinished.contains(&(app.to_owned(), key.to_owned()));
     for view in views {
         if let Some(engine) = view.engine {
-            view.leftovers = leftovers(desired, &view.looks, engine, &over);
+            view.leftovers = leftovers(desired, &view.looks, engine, facts, &over);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::OnceLock};
 
-use crate::spec::{App, Container, Desired, Layer};
+use crate::spec::{App, Container, Desired, Layer, container::Deploy};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Slot<'a> {
     pub image: String,
     /// What the image waits for, when it is not known which one it is.
     pub unresolved: Option<String>,
+    /// Deployed by hand, and nobody has asked for it.
+    pub by_hand: bool,
     /// The key of the migration of its release, where it has one.
     pub migration: Option<String>,
     /// The migration that must be over before a container of this release is made.
@@ -70,6 +72,7 @@ pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
                 name: container.replica(index),
                 image: container.image.clone(),
                 unresolved: None,
+                by_hand: container.deploy == Deploy::Manual,
                 migration: None,
                 migrating: None,
                 held: None,

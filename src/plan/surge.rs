@@ -53,7 +53,8 @@ pub(super) fn is_wanted(
         let place = Place::of(instance);
         let scene = Scene { desired, place, engine, releases: &releases, facts, now };
         let needs = if is_there { is_under_way } else { begins };
-        looks(&scene, &slots, &serving).iter().any(|look| look.serves && needs(look))
+        let waits = |look: &Look<'_>| !is_there && facts.paused(&look.slot.app.name).is_some();
+        looks(&scene, &slots, &serving).iter().any(|look| look.serves && needs(look) && !waits(look))
     })
 }
 

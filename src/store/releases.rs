@@ -7,8 +7,8 @@ use rusqlite::{Row, params};
 
 use super::{Store, StoreError};
 use crate::{
-    action::{Migrated, Release},
-    plan::Released,
+    action::{Migrated, Release, Wish},
+    plan::{Released, ask::Numbered},
     ports::Records,
     world::Trouble,
 };
@@ -59,25 +59,25 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn releases(&self, stack: &str) -> Result<BTreeMap<(String, String), Released>, StoreError> {
-        let of = |released: Released| {
+        let of = |Numbered { released, .. }: Numbered| {
             let Release { app, container, .. } = &released.release;
             ((app.clone(), container.clone()), released)
         };
         Ok(self.released(stack)?.into_iter().map(of).collect())
     }
 
-    /// Every release of a stack that is on record, the oldest first.
+    /// Every release of a stack that is on record, with its number, the oldest first.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn released(&self, stack: &str) -> Result<Vec<Released>, StoreError> {
+    pub fn released(&self, stack: &str) -> Result<Vec<Numbered>, StoreError> {
         self.with("read", |c| {
             // A store that an earlier version made, opened to be read only, has no such table.
             if !c.table_exists(None, "releases")? {
                 return Ok(Vec::new());
             }
             let mut rows = c.prepare(
-                "SELECT app, container, image, digest, revision, since FROM releases WHERE stack = ?1 ORDER BY id",
+                "SELECT id, app, container, image, digest, revision, since FROM releases WHERE stack = ?1 ORDER BY id",
             )?;
             let found = rows.query_map([stack], read)?;
             found.collect()
@@ -85,17 +85,16 @@ impl Store {
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Released> {
-    Ok(Released {
-        release: Release {
-            app: row.get(0)?,
-            container: row.get(1)?,
-            image: row.get(2)?,
-            digest: row.get(3)?,
-            revision: row.get(4)?,
-        },
-        since: row.get::<_, String>(5)?.parse().unwrap_or(Timestamp::UNIX_EPOCH),
-    })
+fn read(row: &Row<'_>) -> rusqlite::Result<Numbered> {
+    let release = Release {
+        app: row.get(1)?,
+        container: row.get(2)?,
+        image: row.get(3)?,
+        digest: row.get(4)?,
+        revision: row.get(5)?,
+    };
+    let since = row.get::<_, String>(6)?.parse().unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(Numbered { number: row.get(0)?, released: Released { release, since } })
 }
 
 impl Records for Store {
@@ -105,6 +104,14 @@ impl Records for Store {
 
     fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble> {
         self.put_migration(stack, migrated, Timestamp::now()).map_err(StoreError::trouble)
+    }
+
+    fn begin_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {
+        self.note_begun(stack, wish).map_err(StoreError::trouble)
+    }
+
+    fn end_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {
+        self.drop_wish(stack, wish).map_err(StoreError::trouble)
     }
 }
 
@@ -151,7 +158,8 @@ mod tests {
         for (second, digest) in [(1, "sha256:a"), (2, "sha256:a"), (3, "sha256:b"), (4, "sha256:a")] {
             store.record_release("shop", &release("app", digest), at(second)).unwrap();
         }
-        let times: Vec<Timestamp> = store.released("shop").unwrap().iter().map(|released| released.since).collect();
+        let all = store.released("shop").unwrap();
+        let times: Vec<Timestamp> = all.iter().map(|one| one.released.since).collect();
         assert_eq!(times, [at(1), at(3), at(4)]);
     }
 
@@ -163,7 +171,7 @@ mod tests {
             store.record_release("shop", &release("app", &format!("sha256:{second}")), at(second)).unwrap();
         }
         let all = store.released("shop").unwrap();
-        assert_eq!((all.len(), all[0].since), (100, at(3)));
+        assert_eq!((all.len(), all[0].released.since), (100, at(3)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::{host_keys, migrations, releases};
+use super::{host_keys, migrations, releases, wishes};
 use crate::{
     plan::Intent,
     status::{Event, StackStatus},
@@ -86,6 +86,7 @@ impl Store {
             connection.execute_batch(host_keys::SCHEMA)?;
             connection.execute_batch(releases::SCHEMA)?;
             connection.execute_batch(migrations::SCHEMA)?;
+            connection.execute_batch(wishes::SCHEMA)?;
             Ok(connection)
         };
         match open() {

@@ -7,7 +7,7 @@ use tokio::{sync::RwLockReadGuard, time::Instant};
 
 use super::{
     controller::Controller,
-    ground::{GROUND, Instance, TURN, run},
+    ground::{GROUND, Instance, TURN, claim, run},
 };
 
 /// Uses the proving ground beside the other tests.
@@ -25,6 +25,7 @@ pub struct Fleet {
 impl Fleet {
     /// A balancer that listens on port 80 and drains, an empty repository, and nothing of an earlier run.
     pub fn new(name: &str, region: &str) -> Fleet {
+        claim(region, name);
         let fleet = Fleet { name: name.into(), region: region.into(), dir: tempfile::tempdir().unwrap() };
         fleet.clear();
         let zone = format!("{region}a");

@@ -89,7 +89,7 @@ fn migrating(command: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_migration_runs_once_though_the_controller_is_killed_in_the_middle_and_a_failed_one_stops_nothing() {
     let _turn = beside_others().await;
-    let (name, region) = ("migrating", "ca-central-1");
+    let (name, region) = ("migrating", "ca-west-1");
     let fleet = Fleet::new(name, region);
     let mut manifest = Manifest::new(name, region, 2);
     manifest.more = migrating("echo first >> /migrations/log");

@@ -19,7 +19,7 @@ use crate::{
     look::Haze,
     mind::{Ending, Mind, Running},
     real::{Ms, Real, refuse},
-    trial,
+    trial::{self, operator::Operator},
     watch::Watch,
 };
 
@@ -37,6 +37,7 @@ pub struct Sim {
     /// Likewise.
     pub releases: BTreeMap<(String, String), Released>,
     pub migrated: BTreeSet<(String, String, String)>,
+    pub operator: Operator,
     /// Sent by a controller that is no more.
     pub orphans: Vec<(Ms, Action)>,
     pub haze: Haze,
@@ -100,6 +101,7 @@ impl Sim {
             intents: BTreeMap::new(),
             releases: BTreeMap::new(),
             migrated: BTreeSet::new(),
+            operator: Operator::default(),
             orphans: Vec::new(),
             haze: Haze::default(),
             watch: Watch::default(),
@@ -273,7 +275,12 @@ impl Sim {
             }
             Action::RecordMigration { migrated } => {
                 let Migrated { app, container, key, .. } = migrated.clone();
+                self.real.recorded.insert(key.clone());
                 self.migrated.insert((app, container, key));
+                Ok(())
+            }
+            Action::BeginWish { .. } | Action::EndWish { .. } => {
+                self.operator.note(action);
                 Ok(())
             }
             _ => self.real.effect(action, &mut self.dice),
@@ -326,6 +333,7 @@ impl Sim {
         self.mind.facts.intents = self.intents.clone();
         self.mind.facts.releases = self.releases.clone();
         self.mind.facts.migrated = self.migrated.clone();
+        self.mind.facts.wishes = self.operator.wishes.clone();
         if let Some(defect) = self.defect {
             defect.facts(&mut self.mind.facts);
         }

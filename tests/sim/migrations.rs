@@ -18,7 +18,9 @@ impl Real {
     /// One was started.
     pub fn migrates(&mut self, container: &ContainerSeen, dice: &mut Dice) {
         let key = &container.labels[MIGRATION];
-        if self.migrated.contains(key) {
+        // What went down with its instance before anybody took note of it cannot be known.
+        let is_known = |id: &String| self.recorded.contains(key) || self.instances().iter().any(|it| it.id == *id);
+        if self.migrated.get(key).is_some_and(is_known) {
             self.violate(format!("the migration {key} of {} was run before", container.image));
         }
         let engines = self.world.seen.engines.iter().filter_map(|(host, engine)| Some((host, engine.known()?)));

@@ -253,4 +253,5 @@ fn peace(sim: &mut Sim, scene: Scene) {
     }
     let last = if sim.is_odd() || sim.dice.one_in(3) { scene.last() } else { sim.text.replace("120GiB", "130GiB") };
     sim.declare(&last);
+    sim.go_on();
 }

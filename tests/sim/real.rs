@@ -51,8 +51,10 @@ pub struct Real {
     pub instance_at: BTreeMap<String, Ms>,
     pub cloud: Cloud,
     pub registry: Registry,
-    /// The migrations that went well, by their keys, as long as somebody could know.
-    pub migrated: BTreeSet<String>,
+    /// The migrations that went well, by their keys, and the instance each ran on.
+    pub migrated: BTreeMap<String, String>,
+    /// Those that are on record.
+    pub recorded: BTreeSet<String>,
     pub flights: Vec<Flight>,
     /// Engines that do not answer until then.
     pub hung: BTreeMap<String, Ms>,
@@ -109,7 +111,8 @@ impl Real {
             instance_at: BTreeMap::new(),
             cloud: Cloud::default(),
             registry: Registry::default(),
-            migrated: BTreeSet::new(),
+            migrated: BTreeMap::new(),
+            recorded: BTreeSet::new(),
             flights: Vec::new(),
             hung: BTreeMap::new(),
             excused: BTreeMap::new(),
@@ -272,7 +275,7 @@ impl Real {
         for (id, change) in due {
             self.changes.remove(&id);
             self.stirred = true;
-            let mut fell = None;
+            let (mut fell, mut ended) = (None, None);
             for (hostname, engine) in &mut self.world.seen.engines {
                 let Some(container) =
                     engine.known_mut().and_then(|e| e.containers.values_mut().find(|container| container.id == id))
@@ -292,7 +295,7 @@ impl Real {
                 container.finished_at = (container.state != State::Running).then_some(self.world.now);
                 if container.labels.contains_key(MIGRATION) {
                     if change == Change::Finish {
-                        self.migrated.extend(container.labels.get(MIGRATION).cloned());
+                        ended = container.labels.get(MIGRATION).cloned().map(|key| (key, hostname.clone()));
                     }
                 } else if change != Change::Healthy {
                     fell = Some(hostname.clone());
@@ -303,6 +306,11 @@ impl Real {
                 {
                     self.changes.insert(id.clone(), (self.now + dice.between(500, 30_000), Change::Exit));
                 }
+            }
+            if let Some((key, hostname)) = ended {
+                let on = self.instances().iter().find(|instance| instance.hostname == hostname);
+                let on = on.map(|instance| instance.id.clone()).unwrap_or_default();
+                self.migrated.insert(key, on);
             }
             if let Some(hostname) = fell {
                 self.excuse(&hostname);

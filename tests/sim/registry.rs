@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use evenkeel::{
-    action::Release,
+    action::{Release, Wish},
     plan::Released,
     spec::{Desired, image},
     world::{Class, Seen},
 };
 
 use crate::{
+    dice::Dice,
     driver::Sim,
     real::{Real, refuse},
-    trial::first_digest,
+    trial::{first_digest, operator::Operator},
 };
 
 /// See the module.
@@ -55,6 +56,7 @@ impl Sim {
     /// A release is on record: a crash does not lose it.
     pub fn put_on_record(&mut self, release: &Release) {
         let key = (release.app.clone(), release.container.clone());
+        self.operator.record(release, self.real.clock());
         self.releases.insert(key, Released { release: release.clone(), since: self.real.clock() });
     }
 
@@ -64,8 +66,10 @@ impl Sim {
             0 => {
                 self.releases.clear();
                 self.migrated.clear();
+                self.operator = Operator::default();
                 // Only what is kept on an instance tells of it now.
                 self.real.migrated.clear();
+                self.real.recorded.clear();
                 self.say("(the store is lost: no release is on record)");
             }
             _ => {
@@ -78,6 +82,51 @@ impl Sim {
                 self.real.registry.move_tag(&image);
                 self.say(format!("(the tag {image} moves)"));
             }
+        }
+    }
+
+    /// Somebody asks for something.
+    pub fn ask(&mut self, word: &str, subject: &str) {
+        // As soon as it is seen, and not when the next try is due.
+        self.mind.facts.failures.clear();
+        self.mind.wakes = self.mind.wakes.min(self.real.now + 1_000);
+        let now = self.real.clock();
+        if self.operator.ask(word, subject, &self.desired, now).is_ok() {
+            self.say(format_args!("(asked: {word} {subject})"));
+        }
+    }
+
+    /// Somebody asks for anything at all.
+    pub fn whim(&mut self) {
+        let apps = &self.desired.apps;
+        let names: Vec<(String, Vec<String>)> = apps
+            .iter()
+            .map(|app| (app.name.clone(), app.containers.iter().map(|c| c.name.clone()).collect()))
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        let pick = |dice: &mut Dice, len: usize| usize::try_from(dice.below(len as u64)).unwrap_or(0);
+        let (app, containers) = &names[pick(&mut self.dice, names.len())];
+        let word = ["deploy", "rollback", "pause", "resume"][pick(&mut self.dice, 4)];
+        let of_one = matches!(word, "deploy" | "rollback") && !containers.is_empty() && self.dice.one_in(2);
+        let subject =
+            if of_one { format!("{app}/{}", containers[pick(&mut self.dice, containers.len())]) } else { app.clone() };
+        self.ask(word, &subject);
+    }
+
+    /// Nobody asks for anything any more, but for what is declared.
+    pub fn go_on(&mut self) {
+        let apps: Vec<String> = self.desired.apps.iter().map(|app| app.name.clone()).collect();
+        self.operator.wishes.retain(|wish| apps.contains(&wish.app));
+        let backs: Vec<String> =
+            self.operator.wishes.iter().filter(|wish| wish.word() == "rollback").map(Wish::subject).collect();
+        for subject in backs {
+            self.ask("deploy", &subject);
+        }
+        for app in apps {
+            self.ask("resume", &app);
+            self.ask("deploy", &app);
         }
     }
 

@@ -1,11 +1,12 @@
-//! What goes wrong with the controller itself, its clock, its source of manifests, the registry and the pace of engines.
+//! What goes wrong with the controller itself, its clock, its source of manifests, the registry and the pace of engines;
+//! and what operators ask for in the middle of it.
 
 use crate::{driver::Sim, faults::a_host};
 
 /// One of it.
 pub fn inject(sim: &mut Sim) {
     let now = sim.real.now;
-    match sim.dice.below(11) {
+    match sim.dice.below(13) {
         0 => sim.hand_over(),
         1 => {
             // Whether a new container has had its time is judged by its engine's clock against the controller's: they
@@ -49,6 +50,7 @@ pub fn inject(sim: &mut Sim) {
             sim.storm_until = now + sim.dice.between(10_000, 60_000);
             sim.say("(AWS refuses, or gives no answer)");
         }
+        8 | 9 => sim.whim(),
         _ => sim.registry_fault(),
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod operator;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -21,6 +23,7 @@ use evenkeel::{
     },
 };
 use jiff::Timestamp;
+use operator::Operator;
 
 /// What goes wrong with every container of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,7 @@ pub struct Trial {
     /// Likewise.
     pub releases: BTreeMap<(String, String), Released>,
     pub migrated: BTreeSet<(String, String, String)>,
+    pub operator: Operator,
     /// Actions that are refused, by the beginning of their key, and why.
     pub refused: BTreeMap<String, String>,
     /// Instances that reads miss.
@@ -164,6 +168,7 @@ impl Trial {
             intents: BTreeMap::new(),
             releases: BTreeMap::new(),
             migrated: BTreeSet::new(),
+            operator: Operator::default(),
             refused: BTreeMap::new(),
             missed: BTreeSet::new(),
             stops: None,
@@ -289,6 +294,7 @@ impl Trial {
         self.facts.intents.extend(self.intents.clone());
         self.facts.releases = self.releases.clone();
         self.facts.migrated = self.migrated.clone();
+        self.facts.wishes = self.operator.wishes.clone();
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
         self.facts.advance(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
@@ -312,6 +318,7 @@ impl Trial {
             self.put_on_record(release);
             return true;
         }
+        self.operator.note(action);
         if let Action::RecordMigration { migrated } = action {
             let Migrated { app, container, key, .. } = migrated.clone();
             self.migrated.insert((app, container, key));
@@ -329,7 +336,14 @@ impl Trial {
             self.log.push(Action::Record { release: release.clone() }.key());
         }
         let key = (release.app.clone(), release.container.clone());
+        self.operator.record(release, self.world.now);
         self.releases.insert(key, Released { release: release.clone(), since: self.world.now });
+    }
+
+    /// What `evenkeel WORD SUBJECT` asks for, and says.
+    pub fn ask(&mut self, word: &str, subject: &str) -> Vec<String> {
+        self.facts.failures.clear();
+        self.operator.ask(word, subject, &self.desired, self.world.now).unwrap_or_else(|refusal| vec![refusal])
     }
 
     fn record(&mut self, action: &Action) {

@@ -12,8 +12,8 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_controller_holds_stacks_of_several_accounts_and_a_role_that_is_denied_is_one_stacks_condition() {
     let _turn = beside_others().await;
-    let theirs = Fleet::bare("ec2theirs", "ap-south-1", "222222222222");
-    let denied = Fleet::bare("ec2denied", "ap-south-1", ACCOUNT);
+    let theirs = Fleet::bare("ec2theirs", "ap-south-2", "222222222222");
+    let denied = Fleet::bare("ec2denied", "me-central-1", ACCOUNT);
     let assume = |account: &str, role: &str| {
         format!("  assumeRole: {{arn: \"arn:aws:iam::{account}:role/{role}\", externalId: shop}}\n")
     };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     controller::{Controller, program},
-    ground::{ACCOUNT, GROUND, Instance, elements, run},
+    ground::{ACCOUNT, GROUND, Instance, claim, elements, run},
 };
 
 const EC2: (&str, &str) = ("ec2", "2016-11-15");
@@ -36,6 +36,7 @@ impl Fleet {
 
     /// Without a load balancer and without certificates.
     pub fn bare(name: &str, region: &str, account: &str) -> Fleet {
+        claim(region, name);
         let mut fleet = Fleet {
             name: name.into(),
             region: region.into(),

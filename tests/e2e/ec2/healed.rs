@@ -13,7 +13,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_instance_terminated_by_hand_in_mid_swap_is_launched_again_with_its_volume_and_the_other_goes_on_serving() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2midswap", "eu-west-3");
+    let (name, region) = ("ec2midswap", "af-south-1");
     let fleet = Fleet::new(name, region);
     let mut manifest = Manifest::new(&fleet, 2);
     manifest.volume_more = ", reuse: true".into();
@@ -50,7 +50,7 @@ async fn an_instance_terminated_by_hand_in_mid_swap_is_launched_again_with_its_v
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_instance_that_is_impaired_or_whose_engine_is_silent_is_replaced_and_one_that_is_stopped_is_started() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2healed", "eu-north-1");
+    let (name, region) = ("ec2healed", "eu-south-2");
     let fleet = Fleet::new(name, region);
     let mut manifest = Manifest::new(&fleet, 2);
     manifest.more = "  healAfter: 5s\n".into();

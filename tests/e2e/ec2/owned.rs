@@ -10,7 +10,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_declared_load_balancer_is_made_put_back_as_declared_and_serves_without_losing_a_request() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2owned", "ap-northeast-1");
+    let (name, region) = ("ec2owned", "ap-southeast-3");
     let fleet = Fleet::bare(name, region, ACCOUNT);
     fleet.certify();
     let mut manifest = Manifest::new(&fleet, 2);

@@ -9,7 +9,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_engine_is_reached_over_ssh_and_one_that_shows_another_host_key_is_refused() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2ssh", "sa-east-1");
+    let (name, region) = ("ec2ssh", "il-central-1");
     let fleet = Fleet::bare(name, region, ACCOUNT);
     // An earlier run may have left it; its private key is told only once.
     fleet.ec2("DeleteKeyPair", &[("KeyName", "ec2ssh")]);

@@ -17,7 +17,7 @@ fn says(status: &Status, words: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_launch_needs_and_is_not_there_is_said_and_launching_goes_on_once_it_is() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2launch", "us-east-2");
+    let (name, region) = ("ec2launch", "ap-southeast-4");
     let fleet = Fleet::new(name, region);
     let manifest = Manifest::new(&fleet, 2);
 
@@ -68,7 +68,7 @@ async fn what_a_launch_needs_and_is_not_there_is_said_and_launching_goes_on_once
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_api_that_throttles_fails_and_lags_for_a_minute_delays_a_fleet_and_doubles_nothing() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2storm", "us-west-1");
+    let (name, region) = ("ec2storm", "us-west-2");
     let fleet = Fleet::new(name, region);
     let manifest = Manifest::new(&fleet, 1);
     let began = std::time::Instant::now();
@@ -104,7 +104,7 @@ async fn an_api_that_throttles_fails_and_lags_for_a_minute_delays_a_fleet_and_do
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_bootstrap_that_fails_is_told_in_its_own_words_and_the_instances_that_serve_go_on() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2boot", "ca-central-1");
+    let (name, region) = ("ec2boot", "eu-central-2");
     let fleet = Fleet::new(name, region);
     let mut manifest = Manifest::new(&fleet, 1);
     let revision = fleet.commit(&manifest.text());
