@@ -15,6 +15,7 @@ use super::{
     releases::{Releases, given_up},
     render::{Place, Rendered, label, render},
     slot::Slot,
+    strategy::starts_first,
     wish::{command, paused_on},
 };
 use crate::{
@@ -79,6 +80,8 @@ pub struct Look<'a> {
     pub swapping: bool,
     /// True when what it needs takes it back to the older container.
     pub going_back: bool,
+    /// True when its new container is to be up before the old one is stopped.
+    pub start_first: bool,
     /// True when it is not to be taken away, because the rollouts of its app are paused.
     pub paused: bool,
 }
@@ -159,6 +162,7 @@ pub fn looks<'a>(scene: &Scene<'_>, slots: &'a [Slot<'a>], serving: &[bool]) -> 
                 replaced: false,
                 swapping: containers.contains_key(&slot.old_name()),
                 going_back: false,
+                start_first: starts_first(slot, slots),
                 paused: paused.contains(&slot.app.name.as_str()),
             };
             assess(&mut look, scene);
@@ -229,7 +233,20 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         name: name.to_owned(),
     };
     let start = |container: &ContainerSeen| EngineAction::Start { id: container.id.clone(), name: slot.name.clone() };
+    let start_old = |older: &ContainerSeen| EngineAction::Start { id: older.id.clone(), name: slot.old_name() };
+    // Once the new one has been up for as long as it takes to be found, the older one may go.
+    let relieve = |older: &ContainerSeen| {
+        let up_since = current.and_then(|current| facts.up_since.get(&current.id)).copied().unwrap_or(now);
+        let until = up_since + slot.app.rollout.settle;
+        if now < until {
+            return Need::Wait { on: format!("{} to be taken up (rollout.settle)", slot.name), until: Some(until) };
+        }
+        Need::Do(stop(&slot.old_name(), older))
+    };
+    let look_starts_first = look.start_first;
 
+    let older_serves = look.start_first
+        && old.is_some_and(|old| matches!(judge(old, slot, false, is_ours(old, stack), now), Verdict::Healthy));
     let Some(current) = current else {
         if let Some(old) = old {
             if old.state == State::Dead {
@@ -242,11 +259,13 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
                 look.need = Need::Do(rename(old, &slot.old_name(), &slot.name));
                 return;
             }
-            if is_live(old) {
+            if is_live(old) && !look.start_first {
                 look.need = Need::Swap(stop(&slot.old_name(), old));
                 return;
             }
         }
+        // What serves meanwhile is the older one.
+        look.up = older_serves;
         if !look.may_begin(engine, place.hostname, false) {
             // Until the new one may be made, the one that did serve goes on.
             if let Some(old) = old.filter(|_| look.missing_image.is_none()) {
@@ -274,18 +293,34 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         return;
     };
 
-    let mut verdict = verdict(current, slot, fallback.is_some(), is_ours(current, stack), now);
+    let mut verdict = judge(current, slot, fallback.is_some(), is_ours(current, stack), now);
     let starting = format!("{}: {}", place.hostname, start(current));
     if let (Verdict::NotStarted, Some(_), Some(failure)) = (&verdict, fallback, facts.failures.get(&starting))
         && given_up(failure)
     {
         verdict = Verdict::Bad(failure.trouble.message.clone());
     }
-    look.up = matches!(verdict, Verdict::Healthy);
+    let is_healthy = matches!(verdict, Verdict::Healthy);
+    look.up = is_healthy || older_serves;
+    // The way back begins with the older one, too, while the newer one serves.
+    let back_first = |newer: &ContainerSeen| {
+        let older = old.filter(|old| look_starts_first && is_healthy && old.state != State::Dead)?;
+        Some(match judge(older, slot, false, is_ours(older, stack), now) {
+            Verdict::Healthy => Need::Do(stop(&slot.name, newer)),
+            Verdict::NotStarted => Need::Do(start_old(older)),
+            Verdict::Bad(_) if matches!(older.state, State::Exited { .. }) => Need::Do(start_old(older)),
+            Verdict::Soon { on, until } => {
+                Need::Wait { on: format!("{} to be healthy again: {on}", slot.old_name()), until }
+            }
+            Verdict::Bad(why) => Need::Stuck(failing(&subject, &why)),
+        })
+    };
     if look.rendered.matches(current, engine) {
         if go_back && fallback.is_some() {
             look.going_back = true;
-            look.need = if is_live(current) {
+            look.need = if let Some(need) = back_first(current) {
+                need
+            } else if is_live(current) {
                 Need::Swap(stop(&slot.name, current))
             } else if dragged && failure.is_none() {
                 // It did not fail: nothing of it is kept that would count against it.
@@ -298,10 +333,13 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
             return;
         }
         look.need = match verdict {
-            Verdict::Healthy => {
-                look.done = true;
-                Need::Nothing
-            }
+            Verdict::Healthy => match old.filter(|old| is_live(old)) {
+                Some(older) => relieve(older),
+                None => {
+                    look.done = true;
+                    Need::Nothing
+                }
+            },
             Verdict::Soon { on, until } => Need::Wait { on: format!("{} to be healthy: {on}", slot.name), until },
             Verdict::NotStarted => Need::Do(start(current)),
             // In the middle of a swap, a new container that fails makes way for the old one at once.
@@ -343,10 +381,11 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
     // What was declared before is declared again, or was linked with what is there again.
     if old.is_some_and(|old| look.rendered.matches(old, engine) && old.state != State::Dead) {
         look.going_back = true;
-        look.need = if is_live(current) {
-            Need::Swap(stop(&slot.name, current))
-        } else {
-            Need::Do(remove(current, &slot.name))
+        look.need = match back_first(current) {
+            Some(need) => need,
+            None if is_live(current) && older_serves => Need::Do(stop(&slot.name, current)),
+            None if is_live(current) => Need::Swap(stop(&slot.name, current)),
+            None => Need::Do(remove(current, &slot.name)),
         };
         return;
     }
@@ -412,7 +451,10 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         // It serves nobody, so nobody misses it.
         (State::Restarting { .. } | State::Paused, _) => Need::Do(stop(&slot.name, current)),
         // The last one that was good is this one, not the one before it.
-        (State::Running, Some(older)) if look.up && !is_live(older) => Need::Do(remove(older, &slot.old_name())),
+        (State::Running, Some(older)) if is_healthy && !is_live(older) => Need::Do(remove(older, &slot.old_name())),
+        (State::Running, Some(older)) if is_healthy && look.start_first => Need::Do(stop(&slot.old_name(), older)),
+        (State::Running, Some(_)) if older_serves => Need::Do(stop(&slot.name, current)),
+        (State::Running, None) if look.start_first => Need::Swap(rename(current, &slot.name, &slot.old_name())),
         (State::Running, _) => Need::Swap(stop(&slot.name, current)),
         (State::Created | State::Dead, _) | (State::Exited { .. }, Some(_)) => Need::Do(remove(current, &slot.name)),
         (State::Exited { .. }, None) => Need::Do(rename(current, &slot.name, &slot.old_name())),
@@ -452,7 +494,7 @@ enum Verdict {
 
 /// `swapping`: an older container is still there to go back to, so one that had to be started again has failed.
 /// `ours`: of what is not ours only its state is known.
-fn verdict(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, ours: bool, now: Timestamp) -> Verdict {
+fn judge(container: &ContainerSeen, slot: &Slot<'_>, swapping: bool, ours: bool, now: Timestamp) -> Verdict {
     let words = last_words(container);
     match container.state {
         State::Created => Verdict::NotStarted,

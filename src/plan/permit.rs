@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     action::{Guard, Lane},
+    spec::container::Way,
     status::Kind,
     world::Target,
 };
@@ -52,7 +53,7 @@ impl Desk<'_> {
             return Permit::Withheld;
         }
         match self.strategy(&views[at], serves, look) {
-            Strategy::NoDrain => self.permit_quiet(plan, views, at, taken),
+            Strategy::NoDrain | Strategy::StartFirst => self.permit_quiet(plan, views, at, taken),
             strategy => self.permit_serving(plan, views, at, look, strategy, taken),
         }
     }
@@ -222,6 +223,19 @@ impl Desk<'_> {
         }
     }
 
+    fn refusal(&self, view: &View<'_>, look: &Look<'_>) -> String {
+        let (name, hostname, keep) = (&look.slot.name, view.hostname(), self.rollout.min_in_service);
+        let few = format!("without that instance fewer than minInService ({keep}) would serve");
+        let (why, help) = match look.slot.container.strategy {
+            Some(Way::InPlace) => {
+                (format!("it is the only replica on {hostname}, and strategy: inPlace is declared"), "Add a replica")
+            }
+            Some(Way::Drain) => (format!("strategy: drain is declared, and {few}"), "Add an instance"),
+            _ => (format!("it is the only replica on {hostname}, and {few}"), "Add an instance or a replica"),
+        };
+        format!("{name} must be replaced, but {why}. {help}, or set allowDowntime: true on the container")
+    }
+
     /// The instance stays in; its replicas are swapped one at a time.
     fn permit_in_place(
         &self,
@@ -260,18 +274,7 @@ impl Desk<'_> {
         }
         let siblings: Vec<&Look<'_>> = view.looks.iter().filter(|other| other.is_sibling(look)).collect();
         if strategy == Strategy::Refused {
-            plan.condition(
-                Kind::Refused,
-                format!("{}/{}", view.hostname(), look.slot.name),
-                format!(
-                    "{} must be replaced, but it is the only replica on {}, and without that instance fewer than \
-                     minInService ({}) would serve. Add an instance or a replica, or set allowDowntime: true on the \
-                     container",
-                    look.slot.name,
-                    view.hostname(),
-                    self.rollout.min_in_service
-                ),
-            );
+            plan.condition(Kind::Refused, format!("{}/{}", view.hostname(), look.slot.name), self.refusal(view, look));
             return Permit::Refused;
         }
         if let Some(down) = siblings.iter().find(|other| !other.up) {

@@ -33,7 +33,7 @@ pub struct Slot<'a> {
 
 impl Slot<'_> {
     /// The names of what it is linked with or takes volumes from, as declared.
-    fn needs(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn needs(&self) -> impl Iterator<Item = &str> {
         let entries = self.container.links.iter().chain(&self.container.volumes_from);
         entries.map(|entry| entry.split(':').next().unwrap_or(entry))
     }

@@ -6,7 +6,12 @@ use serde::Serialize;
 
 use super::{
     node::{Look, Need},
+    slot::Slot,
     view::{Desk, View},
+};
+use crate::{
+    action::{EngineAction, Port},
+    spec::container::Way,
 };
 
 /// How a container that runs is taken away.
@@ -19,6 +24,8 @@ pub enum Strategy {
     Surge,
     /// Its instance stays in; replicas are swapped one at a time.
     InPlace,
+    /// The new one is up before the old one is stopped.
+    StartFirst,
     /// It serves nobody: nothing has to be drained.
     NoDrain,
     /// It would interrupt what nobody allowed to be interrupted.
@@ -31,6 +38,7 @@ impl fmt::Display for Strategy {
             Strategy::Drain => "drain",
             Strategy::Surge => "surge",
             Strategy::InPlace => "in place, replica by replica",
+            Strategy::StartFirst => "start first",
             Strategy::NoDrain => "no drain",
             Strategy::Refused => "refused",
         })
@@ -56,17 +64,42 @@ impl fmt::Display for Replacement {
     }
 }
 
+/// Why two containers of a slot cannot be there at the same time; nothing where they can.
+fn collides(slot: &Slot<'_>, slots: &[Slot<'_>]) -> bool {
+    let is_fixed = |port: &String| Port::parse(port).is_ok_and(|port| port.host_port.is_some());
+    slot.container.ports.iter().any(is_fixed) || slots.iter().any(|other| other.needs().any(|name| name == slot.name))
+}
+
+/// True when a new container is to be up before the old one is stopped: where nothing collides, and somebody has said
+/// that it serves, or that it is to be so. What else two of it could get into each other's way with cannot be known.
+pub(super) fn starts_first(slot: &Slot<'_>, slots: &[Slot<'_>]) -> bool {
+    let container = slot.container;
+    let may = match container.strategy {
+        Some(way) => way == Way::StartFirst,
+        None => container.traffic == Some(true) && container.volumes.is_empty() && container.volumes_from.is_empty(),
+    };
+    may && !collides(slot, slots)
+}
+
 impl Desk<'_> {
     /// The way for a container that serves, or does not; `look` is missing for one that is not declared any more.
     pub(super) fn strategy(&self, view: &View<'_>, serves: bool, look: Option<&Look<'_>>) -> Strategy {
+        // What is left for a container that failed, or cannot be kept, is the way of all others.
+        if look.is_some_and(|look| look.start_first && !matches!(look.need, Need::Swap(EngineAction::Stop { .. }))) {
+            return Strategy::StartFirst;
+        }
         if !serves {
             return Strategy::NoDrain;
         }
-        if self.rollout.surge {
+        let declared = look.and_then(|look| look.slot.container.strategy);
+        if self.rollout.surge && declared != Some(Way::InPlace) {
             return Strategy::Surge;
         }
-        if self.layer.instances.count > self.rollout.min_in_service {
+        if self.layer.instances.count > self.rollout.min_in_service && declared != Some(Way::InPlace) {
             return Strategy::Drain;
+        }
+        if declared == Some(Way::Drain) && look.is_some_and(|look| !look.slot.container.allow_downtime) {
+            return Strategy::Refused;
         }
         let is_lone = |look: &Look<'_>| look.up && !view.looks.iter().any(|other| other.is_sibling(look));
         match look {
@@ -103,7 +136,18 @@ impl Desk<'_> {
         let (count, keep) = (self.layer.instances.count, self.rollout.min_in_service);
         let serves = reason.unwrap_or("it serves traffic");
         let few = format!("{serves}; without its instance fewer than minInService ({keep}) of {count} would serve");
+        let declared = |way: Way| look.slot.container.strategy == Some(way);
         match strategy {
+            Strategy::StartFirst if declared(Way::StartFirst) => "strategy: startFirst is declared".into(),
+            Strategy::StartFirst => {
+                format!("{serves}; two of it do not collide, so the new one is up before the old one is stopped")
+            }
+            Strategy::Drain if declared(Way::Drain) => "strategy: drain is declared".into(),
+            Strategy::InPlace if declared(Way::InPlace) => "strategy: inPlace is declared".into(),
+            Strategy::Refused if declared(Way::Drain) => format!("strategy: drain is declared, but {few}"),
+            Strategy::Refused if declared(Way::InPlace) => {
+                "strategy: inPlace is declared, and it is the only replica; allowDowntime: true would allow it".into()
+            }
             Strategy::NoDrain if look.slot.container.traffic == Some(false) => "traffic: false is declared".into(),
             Strategy::NoDrain => "it serves nobody".into(),
             Strategy::Drain => format!("{serves}; {keep} of {count} instances must stay in service (minInService)"),

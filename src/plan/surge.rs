@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     action::EngineAction,
-    spec::{Desired, Layer},
+    spec::{Desired, Layer, container::Way},
     world::{Engine, Instance, Observed, Seen},
 };
 
@@ -53,7 +53,7 @@ pub(super) fn is_wanted(
         let place = Place::of(instance);
         let scene = Scene { desired, place, engine, releases: &releases, facts, now };
         let needs = if is_there { is_under_way } else { begins };
-        let waits = |look: &Look<'_>| !is_there && facts.paused(&look.slot.app.name).is_some();
+        let waits = |look: &Look<'_>| !is_there && (look.paused || look.slot.container.strategy == Some(Way::InPlace));
         looks(&scene, &slots, &serving).iter().any(|look| look.serves && needs(look) && !waits(look))
     })
 }

@@ -47,6 +47,8 @@ pub struct Container {
     pub traffic: Option<bool>,
     /// A lone replica on a lone instance may be swapped with an interruption.
     pub allow_downtime: bool,
+    /// Which way it is replaced; left out, it is chosen.
+    pub strategy: Option<Way>,
 }
 
 impl Container {
@@ -69,6 +71,18 @@ pub enum Deploy {
     Auto,
     /// Started if absent or stopped, never replaced while it runs; its image is not pulled for a replacement.
     Manual,
+}
+
+/// Which way a container that runs is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Way {
+    /// Its instance leaves its load balancers first.
+    Drain,
+    /// Its instance stays in; replicas are swapped one at a time.
+    InPlace,
+    /// The new one is up before the old one is stopped.
+    StartFirst,
 }
 
 /// How a container is stopped.

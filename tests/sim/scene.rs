@@ -7,7 +7,7 @@ use crate::{EC2, SHOP, driver::Sim};
 pub enum Scene {
     /// Two instances, one of which serves at any time.
     Shop,
-    /// Three, two of which may be out.
+    /// Three, two of which may be out; the worker starts first.
     Three,
     /// One instance whose replicas are swapped in place.
     Lone,
@@ -72,7 +72,8 @@ impl Scene {
             Scene::Shop => SHOP.to_owned(),
             Scene::Fresh => migrating(),
             Scene::Three => {
-                migrating().replace("count: 2", "count: 3").replace("maxUnavailable: 1", "maxUnavailable: 2")
+                let starts_first = migrating().replace("traffic: false", "strategy: startFirst");
+                starts_first.replace("count: 2", "count: 3").replace("maxUnavailable: 1", "maxUnavailable: 2")
             }
             Scene::Lone => SHOP.replace("count: 2", "count: 1"),
             Scene::Ec2Shop => {

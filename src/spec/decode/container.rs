@@ -10,7 +10,7 @@ use super::{
 };
 use crate::spec::{
     Container,
-    container::{Deploy, Stop},
+    container::{Deploy, Stop, Way},
     image,
 };
 
@@ -39,6 +39,7 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
             Err(problem) => report.tell(&node.span, problem, None),
         }
     });
+    let ways = [("drain", Way::Drain), ("inPlace", Way::InPlace), ("startFirst", Way::StartFirst)];
     let container = Container {
         name,
         deploy: deploy.unwrap_or(Deploy::Auto),
@@ -59,6 +60,7 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         migration: map.optional("migration", migration::read),
         traffic: map.optional("traffic", Report::boolean),
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
+        strategy: map.optional("strategy", |report, node| report.choice(node, &ways, &[])),
     };
     map.later(&["database", "notifications", "cron", "runOn", "logging"]);
     map.finish();

@@ -2,6 +2,7 @@
 
 use crate::spec::{
     App, Container, Port, Problem,
+    container::Way,
     decode::Declared,
     health::Probe,
     interpolate::{self, KNOWN, Names, interpolate},
@@ -26,6 +27,7 @@ pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
         checker.strings();
         checker.ports();
         checker.volumes();
+        checker.strategy(containers);
     }
 }
 
@@ -130,6 +132,27 @@ impl Checker<'_> {
                     self.tell(&place, problem, Some(help));
                 }
             }
+        }
+    }
+
+    /// Two containers of it are there for a while.
+    fn strategy(&mut self, containers: &[Container]) {
+        if self.container.strategy != Some(Way::StartFirst) {
+            return;
+        }
+        let help = Some("leave `strategy` out, and the way that loses no request is chosen".to_owned());
+        if let Some(port) =
+            self.container.ports.iter().find(|port| Port::parse(port).is_ok_and(|it| it.host_port.is_some()))
+        {
+            let message = format!("the old and the new container cannot both publish `{port}`");
+            return self.tell("strategy", message, help);
+        }
+        let is_own =
+            |name: &str| self.container.replica_names().any(|own| own == name.split(':').next().unwrap_or(name));
+        let uses = |other: &&Container| other.links.iter().chain(&other.volumes_from).any(|entry| is_own(entry));
+        if let Some(other) = containers.iter().find(uses) {
+            let message = format!("`{}` uses it, and would be left with the old container, which goes", other.name);
+            self.tell("strategy", message, help);
         }
     }
 

@@ -197,3 +197,20 @@ fn a_load_balancer_that_is_made_belongs_to_one_layer_and_speaks_one_protocol_to_
         "{mixed:#?}"
     );
 }
+
+#[test]
+fn a_container_of_which_there_cannot_be_two_at_once_cannot_start_first() {
+    let help = "(leave `strategy` out, and the way that loses no request is chosen)";
+    assert_eq!(
+        problems(&["name: x, image: x, ports: [\"80:8080\"], strategy: startFirst"]),
+        [format!("the old and the new container cannot both publish `80:8080` {help}")]
+    );
+    assert_eq!(
+        problems(&["name: x, image: x, strategy: startFirst", "name: y, image: y, links: [\"x0:x\"]"]),
+        [format!("`y` uses it, and would be left with the old container, which goes {help}")]
+    );
+    let fine = ["name: x, image: x, ports: [\"8080\"], strategy: startFirst", "name: y, image: y, strategy: drain"];
+    assert_eq!(problems(&fine), Vec::<String>::new());
+    let unknown = problems(&["name: x, image: x, strategy: inplace"]);
+    assert!(unknown[0].contains("did you mean `inPlace`?"), "{unknown:?}");
+}
