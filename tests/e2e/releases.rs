@@ -15,7 +15,7 @@ const REGISTRY: &str = "http://127.0.0.1:5000/v2/shop/web/manifests";
 const KIND: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// Lets a tag stand for what another one stands for, and tells its digest.
-fn move_tag(tag: &str, to: &str) -> String {
+pub fn move_tag(tag: &str, to: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("manifest");
     let (accept, body) = (format!("Accept: {KIND}"), format!("@{}", file.display()));
