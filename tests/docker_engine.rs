@@ -9,6 +9,8 @@
 #[allow(dead_code)]
 #[path = "e2e/ground.rs"]
 mod ground;
+#[path = "docker_engine/options.rs"]
+mod options;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +25,7 @@ use evenkeel::{
     docker::{Certs, Engines, Keys},
     ports::{Engines as _, Progress},
     spec::{
-        HealthCheck,
+        HealthCheck, Options,
         health::{Probe, Statuses},
     },
     store::Unwritten,
@@ -126,7 +128,7 @@ struct Corner {
     engines: Engines,
     node: Node,
     word: &'static str,
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl Corner {
@@ -137,7 +139,7 @@ impl Corner {
         let engines = Engines::new(certs, keys, Arc::new(Unwritten::default()));
         let (hostname, endpoint) = ("docker1".into(), shared.endpoint.clone());
         let node = Node { hostname, endpoint, access: Access::Tls { name: None } };
-        let corner = Corner { engines, node, word, _shared: shared };
+        let corner = Corner { engines, node, word, shared };
         corner.clear().await;
         corner
     }
@@ -242,6 +244,7 @@ fn run(name: &str, script: &str) -> Run {
         stop_signal: None,
         stop_timeout: Duration::from_secs(10),
         once: false,
+        options: Options::default(),
         labels: BTreeMap::from([("evenkeel.stack".into(), "shop".into()), ("evenkeel.spec-hash".into(), "1".into())]),
     }
 }
@@ -477,7 +480,7 @@ async fn a_data_volume_outlives_its_container_and_is_not_filled_from_the_image()
 }
 
 #[tokio::test]
-async fn a_published_port_answers_and_links_and_shared_volumes_reach_the_other_container() {
+async fn a_published_port_answers_and_links_andshared_volumes_reach_the_other_container() {
     let _turn = VOLUMES.lock().await;
     let corner = Corner::new("share").await;
     let port = Port { host_ip: None, host_port: None, container_port: 8080, protocol: "tcp".into() };

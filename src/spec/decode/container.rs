@@ -6,6 +6,7 @@ use super::{
     cursor::Report,
     health, migration,
     node::{Data, Node},
+    options,
     quantity::{duration, duration_above_zero},
 };
 use crate::spec::{
@@ -59,6 +60,7 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         migration: map.optional("migration", migration::read),
         traffic: map.optional("traffic", Report::boolean),
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
+        options: options::read(&map),
     };
     map.later(&["database", "notifications", "cron", "runOn", "logging"]);
     map.finish();

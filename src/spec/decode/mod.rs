@@ -12,6 +12,7 @@ mod health;
 mod layer;
 mod migration;
 mod node;
+mod options;
 mod quantity;
 mod stack;
 

@@ -26,6 +26,7 @@ pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
         checker.strings();
         checker.ports();
         checker.volumes();
+        checker.options();
     }
 }
 
@@ -35,15 +36,15 @@ pub(super) fn sample(container: &Container) -> Names<'_> {
     Names { public_ip: "192.0.2.1", app_name: &container.name, opsworks: "stack-host1" }
 }
 
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     declared: &'a Declared<App>,
-    container: &'a Container,
+    pub(super) container: &'a Container,
     at: String,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Checker<'_> {
-    fn tell(&mut self, path: &str, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn tell(&mut self, path: &str, message: impl Into<String>, help: Option<String>) {
         let problem = self.declared.problem(&format!("{}/{path}", self.at), message, help);
         self.problems.push(problem);
     }
@@ -64,7 +65,7 @@ impl Checker<'_> {
     }
 
     /// Fills in `%{…}` with samples; what cannot be filled in is told.
-    fn filled(&mut self, path: &str, text: &str) -> Option<String> {
+    pub(super) fn filled(&mut self, path: &str, text: &str) -> Option<String> {
         match interpolate(text, &sample(self.container)) {
             Ok(filled) => Some(filled),
             Err(problem) => {

@@ -18,7 +18,7 @@ fn loaded(text: &str) -> Result<Manifests, Vec<String>> {
 }
 
 /// The problems of one app with these containers beside a good stack, without their places.
-fn problems(containers: &[&str]) -> Vec<String> {
+pub(super) fn problems(containers: &[&str]) -> Vec<String> {
     let Err(problems) = loaded(&format!("{STACK}{}", app("a", containers))) else { return Vec::new() };
     problems.iter().map(|problem| problem.splitn(4, ':').nth(3).unwrap().trim().to_owned()).collect()
 }
