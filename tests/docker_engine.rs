@@ -3,12 +3,15 @@
 //!
 //! - `EVENKEEL_TEST_ENGINE`: `address:port` of an engine that listens with `--tlsverify`;
 //! - `EVENKEEL_DOCKER_CERT_PATH`: a directory with `ca.pem`, `cert.pem` and `key.pem` for it;
-//! - `EVENKEEL_TEST_IMAGE`: an image on that engine with BusyBox in it; `busybox:latest` if left out.
+//! - `EVENKEEL_TEST_IMAGE`: an image on that engine with BusyBox in it; `busybox:latest` if left out;
+//! - `EVENKEEL_TEST_PYTHON_IMAGE`: one that it can pull, with Python in it; `python:3-alpine` if left out.
 
 // Shared with the end-to-end tests, which use more of it.
 #[allow(dead_code)]
 #[path = "e2e/ground.rs"]
 mod ground;
+#[path = "docker_engine/logging.rs"]
+mod logging;
 #[path = "docker_engine/options.rs"]
 mod options;
 
@@ -40,6 +43,7 @@ struct Shared {
     endpoint: String,
     certs: PathBuf,
     image: String,
+    python: String,
     stack: Option<String>,
 }
 
@@ -61,6 +65,7 @@ impl Shared {
             endpoint: env::var("EVENKEEL_TEST_ENGINE").ok()?,
             certs: certs().into(),
             image: env::var("EVENKEEL_TEST_IMAGE").unwrap_or_else(|_| "busybox:latest".into()),
+            python: env::var("EVENKEEL_TEST_PYTHON_IMAGE").unwrap_or_else(|_| "python:3-alpine".into()),
             stack: None,
         })
     }
@@ -106,6 +111,7 @@ impl Shared {
             endpoint,
             certs: GROUND.env["EVENKEEL_DOCKER_CERT_PATH"].clone().into(),
             image: IMAGE.into(),
+            python: "registry.example.com/shop/worker:1.0".into(),
             stack: Some(stack),
         }
     }
@@ -121,6 +127,10 @@ impl Drop for Shared {
 
 fn image() -> String {
     Shared::get().image.clone()
+}
+
+fn python_image() -> String {
+    Shared::get().python.clone()
 }
 
 /// One test's corner of the engine: its containers' names begin with a word of its own.

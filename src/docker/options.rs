@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bollard::models::{DeviceMapping, HostConfig, ResourcesUlimits};
+use bollard::models::{DeviceMapping, HostConfig, HostConfigLogConfig, ResourcesUlimits};
 
 use super::create::some;
 use crate::spec::{
     Options,
+    logging::Logging,
     options::{Device, Ulimit},
 };
 
@@ -31,6 +32,7 @@ pub(super) fn host_config(options: &Options) -> HostConfig {
         sysctls: table(&options.sysctls),
         devices: some(options.devices.iter().map(device).collect()),
         init: options.init,
+        log_config: options.logging.as_ref().map(log_config),
         ..HostConfig::default()
     }
 }
@@ -43,6 +45,10 @@ fn bytes(number: u64) -> i64 {
 fn table<M: FromIterator<(String, String)>>(values: &BTreeMap<String, String>) -> Option<M> {
     let owned = || values.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     (!values.is_empty()).then(owned)
+}
+
+fn log_config(logging: &Logging) -> HostConfigLogConfig {
+    HostConfigLogConfig { typ: Some(logging.driver.clone()), config: table(&logging.options) }
 }
 
 fn ulimit((name, limit): (&String, &Ulimit)) -> ResourcesUlimits {
@@ -92,6 +98,7 @@ mod tests {
             sysctls: pair("net.core.somaxconn", "512"),
             devices: vec![Device { host: "/dev/a".into(), path: "/dev/b".into(), permissions: "rw".into() }],
             init: Some(false),
+            logging: Some(Logging { driver: "syslog".into(), options: pair("tag", "web0") }),
             ..Options::default()
         };
         assert_eq!(
@@ -102,6 +109,7 @@ mod tests {
                 "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["ALL"], "Privileged": true, "ReadonlyRootfs": true,
                 "Tmpfs": {"/run": "size=1m"}, "ExtraHosts": ["db:10.0.0.5"], "Dns": ["10.0.0.2"],
                 "ShmSize": 1_048_576, "Sysctls": {"net.core.somaxconn": "512"}, "Init": false,
+                "LogConfig": {"Type": "syslog", "Config": {"tag": "web0"}},
                 "Devices": [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "rw"}],
             })
         );

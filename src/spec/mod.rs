@@ -11,6 +11,7 @@ pub mod engine;
 pub mod health;
 pub mod image;
 pub mod interpolate;
+pub mod logging;
 pub mod migration;
 pub mod options;
 pub mod port;

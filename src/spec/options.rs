@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::logging::Logging;
+
 /// The options of a container; by default none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,6 +64,9 @@ pub struct Options {
     /// Labels beside Evenkeel's own.
     #[serde(skip_serializing_if = "is_default")]
     pub labels: BTreeMap<String, String>,
+    /// How it logs; left out, as its app, and else as the engine is set up.
+    #[serde(skip_serializing_if = "is_default")]
+    pub logging: Option<Logging>,
 }
 
 impl Options {

@@ -59,6 +59,7 @@ async fn every_option_reaches_the_engine() {
         devices: vec![Device { host: "/dev/null".into(), path: "/dev/nil".into(), permissions: "rw".into() }],
         init: Some(true),
         labels: table(&[("com.example.team", "web")]),
+        logging: None,
     };
     corner.create(&Run { options, ..run("option0", OBEDIENT) }).await.unwrap();
     let seen = corner.inspect("option0");

@@ -62,7 +62,7 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
         options: options::read(&map),
     };
-    map.later(&["database", "notifications", "cron", "runOn", "logging"]);
+    map.later(&["database", "notifications", "cron", "runOn"]);
     map.finish();
     Some(container)
 }

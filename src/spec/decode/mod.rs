@@ -10,6 +10,7 @@ mod container;
 mod cursor;
 mod health;
 mod layer;
+mod logging;
 mod migration;
 mod node;
 mod options;

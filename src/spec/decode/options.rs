@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 use super::{
     cursor::{Map, Report},
+    logging,
     node::{Data, Node},
     quantity,
 };
@@ -70,6 +71,7 @@ pub(super) fn read(map: &Map<'_>) -> Options {
             .unwrap_or_default(),
         init: map.optional("init", Report::boolean),
         labels: map.optional("labels", labels).unwrap_or_default(),
+        logging: map.optional("logging", logging::read),
     }
 }
 

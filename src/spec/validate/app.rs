@@ -11,6 +11,7 @@ use crate::spec::{
 
 /// Everything that can be said of an app without knowing the others.
 pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
+    super::options::of_app(declared, problems);
     let containers = &declared.value.containers;
     for (i, container) in containers.iter().enumerate() {
         let at = format!("spec/containers/{i}");
