@@ -17,7 +17,7 @@ pub use wish::{Back, Wish, WishKind};
 
 use crate::{
     spec::{
-        HealthCheck,
+        HealthCheck, Options,
         balancer::words,
         image,
         stack::{EbsVolume, RootVolume},
@@ -340,6 +340,9 @@ pub struct Run {
     /// It is run once, and not started again when it ends.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
+    /// What it is given and denied beyond its image.
+    #[serde(skip_serializing_if = "Options::is_empty")]
+    pub options: Options,
     /// Evenkeel's marks.
     pub labels: BTreeMap<String, String>,
 }

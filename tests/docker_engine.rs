@@ -3,12 +3,17 @@
 //!
 //! - `EVENKEEL_TEST_ENGINE`: `address:port` of an engine that listens with `--tlsverify`;
 //! - `EVENKEEL_DOCKER_CERT_PATH`: a directory with `ca.pem`, `cert.pem` and `key.pem` for it;
-//! - `EVENKEEL_TEST_IMAGE`: an image on that engine with BusyBox in it; `busybox:latest` if left out.
+//! - `EVENKEEL_TEST_IMAGE`: an image on that engine with BusyBox in it; `busybox:latest` if left out;
+//! - `EVENKEEL_TEST_PYTHON_IMAGE`: one that it can pull, with Python in it; `python:3-alpine` if left out.
 
 // Shared with the end-to-end tests, which use more of it.
 #[allow(dead_code)]
 #[path = "e2e/ground.rs"]
 mod ground;
+#[path = "docker_engine/logging.rs"]
+mod logging;
+#[path = "docker_engine/options.rs"]
+mod options;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +28,7 @@ use evenkeel::{
     docker::{Certs, Engines, Keys},
     ports::{Engines as _, Progress},
     spec::{
-        HealthCheck,
+        HealthCheck, Options,
         health::{Probe, Statuses},
     },
     store::Unwritten,
@@ -38,6 +43,7 @@ struct Shared {
     endpoint: String,
     certs: PathBuf,
     image: String,
+    python: String,
     stack: Option<String>,
 }
 
@@ -59,6 +65,7 @@ impl Shared {
             endpoint: env::var("EVENKEEL_TEST_ENGINE").ok()?,
             certs: certs().into(),
             image: env::var("EVENKEEL_TEST_IMAGE").unwrap_or_else(|_| "busybox:latest".into()),
+            python: env::var("EVENKEEL_TEST_PYTHON_IMAGE").unwrap_or_else(|_| "python:3-alpine".into()),
             stack: None,
         })
     }
@@ -104,6 +111,7 @@ impl Shared {
             endpoint,
             certs: GROUND.env["EVENKEEL_DOCKER_CERT_PATH"].clone().into(),
             image: IMAGE.into(),
+            python: "registry.example.com/shop/worker:1.0".into(),
             stack: Some(stack),
         }
     }
@@ -121,12 +129,16 @@ fn image() -> String {
     Shared::get().image.clone()
 }
 
+fn python_image() -> String {
+    Shared::get().python.clone()
+}
+
 /// One test's corner of the engine: its containers' names begin with a word of its own.
 struct Corner {
     engines: Engines,
     node: Node,
     word: &'static str,
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl Corner {
@@ -137,7 +149,7 @@ impl Corner {
         let engines = Engines::new(certs, keys, Arc::new(Unwritten::default()));
         let (hostname, endpoint) = ("docker1".into(), shared.endpoint.clone());
         let node = Node { hostname, endpoint, access: Access::Tls { name: None } };
-        let corner = Corner { engines, node, word, _shared: shared };
+        let corner = Corner { engines, node, word, shared };
         corner.clear().await;
         corner
     }
@@ -242,6 +254,7 @@ fn run(name: &str, script: &str) -> Run {
         stop_signal: None,
         stop_timeout: Duration::from_secs(10),
         once: false,
+        options: Options::default(),
         labels: BTreeMap::from([("evenkeel.stack".into(), "shop".into()), ("evenkeel.spec-hash".into(), "1".into())]),
     }
 }
@@ -477,7 +490,7 @@ async fn a_data_volume_outlives_its_container_and_is_not_filled_from_the_image()
 }
 
 #[tokio::test]
-async fn a_published_port_answers_and_links_and_shared_volumes_reach_the_other_container() {
+async fn a_published_port_answers_and_links_andshared_volumes_reach_the_other_container() {
     let _turn = VOLUMES.lock().await;
     let corner = Corner::new("share").await;
     let port = Port { host_ip: None, host_port: None, container_port: 8080, protocol: "tcp".into() };

@@ -17,6 +17,7 @@ use evenkeel::{
     action::{Access, EngineAction, Node, Run, StopHow},
     docker::{Certs, Engines, Keys},
     ports::{Engines as _, HostKeys, Progress},
+    spec::Options,
     store::Store,
     world::{Class, Engine, Seen, State, Trouble},
 };
@@ -180,6 +181,7 @@ fn run(name: &str) -> Run {
         stop_signal: None,
         stop_timeout: Duration::from_secs(10),
         once: false,
+        options: Options::default(),
         labels: [("evenkeel.stack".into(), "ssh".into())].into(),
     }
 }

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bollard::{
     errors::Error,
-    models::{ContainerInspectResponse, VolumeCreateRequest},
+    models::{
+        ContainerInspectResponse, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
+    },
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
         RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
@@ -131,10 +133,13 @@ impl Call<'_> {
     /// Signal, grace, and only then the engine's kill. A container that is not there has stopped.
     async fn stop(&self, id: &str, how: &StopHow) -> Result<(), Trouble> {
         let mut options = StopContainerOptions { signal: how.signal.clone(), t: Some(create::seconds(how.timeout)) };
+        let Some(there) = self.inspect(id).await? else { return Ok(()) };
+        if is_always(&there) {
+            self.stay_down(id).await?;
+        }
         if self.client.api() < STOP_TAKES_SIGNAL
             && let Some(signal) = options.signal.take()
         {
-            let Some(there) = self.inspect(id).await? else { return Ok(()) };
             let own = there.config.and_then(|config| config.stop_signal).unwrap_or_else(|| "SIGTERM".to_owned());
             if bare(&own) != bare(&signal) {
                 let running = there.state.is_some_and(|state| state.running == Some(true));
@@ -145,6 +150,15 @@ impl Call<'_> {
             }
         }
         self.settle(self.client.docker.stop_container(id, Some(options)).await)
+    }
+
+    /// An engine that is started again starts every stopped container whose policy is `always`: one that was replaced
+    /// and is kept would come back beside its successor, with its ports. As `unless-stopped` it is kept up just as well
+    /// once Evenkeel starts it again. Source: "Start containers automatically" in Docker's manual.
+    async fn stay_down(&self, id: &str) -> Result<(), Trouble> {
+        let restart_policy = RestartPolicy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), ..Default::default() };
+        let update = ContainerUpdateBody { restart_policy: Some(restart_policy), ..Default::default() };
+        self.settle(self.client.docker.update_container(id, update).await)
     }
 
     /// Sends a signal that an old engine's `stop` cannot send, and waits for the end as long as is allowed.
@@ -224,6 +238,11 @@ fn is_of(there: &ContainerInspectResponse, run: &Run) -> bool {
     let labels = there.config.as_ref().and_then(|config| config.labels.as_ref());
     run.labels.contains_key(STACK_LABEL)
         && labels.is_some_and(|labels| run.labels.iter().all(|(name, value)| labels.get(name) == Some(value)))
+}
+
+fn is_always(there: &ContainerInspectResponse) -> bool {
+    let policy = there.host_config.as_ref().and_then(|config| config.restart_policy.as_ref());
+    policy.is_some_and(|policy| policy.name == Some(RestartPolicyNameEnum::ALWAYS))
 }
 
 fn bare(signal: &str) -> String {

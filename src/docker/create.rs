@@ -7,8 +7,11 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use super::health;
-use crate::action::{DataMount, Port, Run};
+use super::{health, options};
+use crate::{
+    action::{DataMount, Port, Run},
+    spec::options::Restart,
+};
 
 /// The body of `POST /containers/create`.
 pub(super) fn body(run: &Run) -> ContainerCreateBody {
@@ -21,7 +24,9 @@ pub(super) fn body(run: &Run) -> ContainerCreateBody {
         volumes: some(run.anonymous_volumes.clone()),
         exposed_ports: some(exposed(&run.ports)),
         healthcheck: run.health_check.as_ref().and_then(health::config),
-        labels: Some(run.labels.clone().into_iter().collect()),
+        labels: Some(run.options.labels.iter().chain(&run.labels).map(owned).collect()),
+        user: run.options.user.clone(),
+        working_dir: run.options.working_dir.clone(),
         stop_signal: run.stop_signal.clone(),
         stop_timeout: Some(seconds(run.stop_timeout).into()),
         host_config: Some(HostConfig {
@@ -30,17 +35,27 @@ pub(super) fn body(run: &Run) -> ContainerCreateBody {
             volumes_from: some(run.volumes_from.clone()),
             links: some(run.links.clone()),
             port_bindings: Some(bindings(&run.ports)).filter(|bindings| !bindings.is_empty()),
-            restart_policy: Some(RestartPolicy {
-                name: Some(match run.once {
-                    true => RestartPolicyNameEnum::NO,
-                    false => RestartPolicyNameEnum::UNLESS_STOPPED,
-                }),
-                maximum_retry_count: None,
-            }),
-            ..HostConfig::default()
+            restart_policy: Some(restart_policy(run)),
+            ..options::host_config(&run.options)
         }),
         ..ContainerCreateBody::default()
     }
+}
+
+fn owned((name, value): (&String, &String)) -> (String, String) {
+    (name.clone(), value.clone())
+}
+
+/// What is run once is never started again, whatever is declared of its service.
+fn restart_policy(run: &Run) -> RestartPolicy {
+    let (name, maximum_retry_count) = match run.options.restart {
+        _ if run.once => (RestartPolicyNameEnum::NO, None),
+        None => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
+        Some(Restart::No) => (RestartPolicyNameEnum::NO, None),
+        Some(Restart::Always) => (RestartPolicyNameEnum::ALWAYS, None),
+        Some(Restart::OnFailure(times)) => (RestartPolicyNameEnum::ON_FAILURE, times.map(i64::from)),
+    };
+    RestartPolicy { name: Some(name), maximum_retry_count }
 }
 
 /// Whole seconds, rounded up: what stopping takes.
@@ -49,7 +64,7 @@ pub(super) fn seconds(time: std::time::Duration) -> i32 {
     i32::try_from(whole).unwrap_or(i32::MAX)
 }
 
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
 }
 
@@ -92,6 +107,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::spec::Options;
 
     fn run() -> Run {
         Run {
@@ -111,6 +127,7 @@ mod tests {
             stop_signal: None,
             stop_timeout: Duration::from_secs(10),
             once: false,
+            options: Options::default(),
             labels: BTreeMap::new(),
         }
     }
@@ -177,5 +194,28 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn the_restart_policy_is_as_declared_and_what_runs_once_has_none() {
+        let policy = |once: bool, restart: Option<Restart>| {
+            let options = Options { restart, ..Options::default() };
+            sent(&Run { once, options, ..run() })["HostConfig"]["RestartPolicy"].clone()
+        };
+        assert_eq!(policy(false, Some(Restart::No)), json!({"Name": "no"}));
+        assert_eq!(policy(false, Some(Restart::Always)), json!({"Name": "always"}));
+        assert_eq!(policy(false, Some(Restart::OnFailure(None))), json!({"Name": "on-failure"}));
+        let thrice = json!({"Name": "on-failure", "MaximumRetryCount": 3});
+        assert_eq!(policy(false, Some(Restart::OnFailure(Some(3)))), thrice);
+        assert_eq!(policy(true, Some(Restart::Always)), json!({"Name": "no"}));
+    }
+
+    #[test]
+    fn a_declared_label_stands_beside_the_marks_and_never_in_their_place() {
+        let labels = [("team".into(), "web".into()), ("evenkeel.stack".into(), "other".into())].into();
+        let options = Options { labels, user: Some("1000".into()), ..Options::default() };
+        let sent = sent(&Run { options, labels: [("evenkeel.stack".into(), "shop".into())].into(), ..run() });
+        assert_eq!(sent["Labels"], json!({"evenkeel.stack": "shop", "team": "web"}));
+        assert_eq!(sent["User"], "1000");
     }
 }

@@ -12,6 +12,7 @@ mod events;
 mod health;
 mod images;
 mod look;
+mod options;
 mod pull;
 mod registry;
 mod ssh;

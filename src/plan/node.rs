@@ -32,6 +32,11 @@ pub const OBSERVED: Duration = Duration::from_secs(3);
 /// Starts by the engine itself after which a container that is not healthy yet is not waited for any longer.
 const RESTARTS: u32 = 3;
 
+/// What ended sooner after its start than this has not worked.
+const SHORT_LIFE: Duration = Duration::from_secs(10);
+/// How long it then rests, where the engine leaves that to Evenkeel.
+const REST: Duration = Duration::from_secs(30);
+
 /// What a slot needs next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Need {
@@ -357,7 +362,13 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
                 }
             }
             Verdict::Bad(why) => match current.state {
-                State::Exited { .. } => Need::Do(start(current)),
+                State::Exited { .. } => match rests_until(current, slot, now) {
+                    Some(until) => {
+                        look.stalled = true;
+                        Need::Wait { on: format!("{} to be started again: {why}", slot.name), until: Some(until) }
+                    }
+                    None => Need::Do(start(current)),
+                },
                 State::Dead => Need::Do(remove(current, &slot.name)),
                 _ if no_way_back && old.is_some() => Need::Stuck(irreversible(&subject, &why)),
                 _ => Need::Stuck(failing(&subject, &why)),
@@ -459,6 +470,14 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         (State::Created | State::Dead, _) | (State::Exited { .. }, Some(_)) => Need::Do(remove(current, &slot.name)),
         (State::Exited { .. }, None) => Need::Do(rename(current, &slot.name, &slot.old_name())),
     };
+}
+
+/// One that its engine does not start again (`restart`), and that ended soon after its start, is not started at once
+/// either: it would hardly fare better, and the engine's own pauses between its starts are missing here.
+fn rests_until(container: &ContainerSeen, slot: &Slot<'_>, now: Timestamp) -> Option<Timestamp> {
+    let (started, finished) = (container.started_at?, container.finished_at?);
+    let short = finished.duration_since(started).unsigned_abs() < SHORT_LIFE;
+    Some(finished + REST).filter(|until| short && !slot.container.options.is_kept_up() && *until > now)
 }
 
 fn may_serve(container: &ContainerSeen) -> bool {

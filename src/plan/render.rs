@@ -14,9 +14,10 @@ use super::slot::{MIGRATION, Slot};
 use crate::{
     action::{DataMount, Run},
     spec::{
-        Desired, HealthCheck,
+        Desired, HealthCheck, Options,
         health::Probe,
         interpolate::{Names, interpolate, opsworks_name},
+        logging::Logging,
         port::Port,
         volume::Mount,
     },
@@ -119,6 +120,8 @@ pub fn migration_run(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, comma
     run.command = Some(command.iter().map(word).collect());
     run.entrypoint = None;
     run.ports.clear();
+    // Whatever finds a container by its labels must not take the migration for it.
+    run.options.labels.clear();
     run.health_check = None;
     run.once = true;
     run.name.push_str(MIGRATION);
@@ -253,8 +256,20 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
         stop_signal: container.stop.signal.clone(),
         stop_timeout: container.stop.timeout,
         once: false,
+        options: fill_options(slot, &indexed),
         labels: BTreeMap::new(),
     }
+}
+
+/// What is told of a replica to others is of that replica, so `%{app_name}` has the index here as in the command.
+fn fill_options(slot: &Slot<'_>, names: &Names<'_>) -> Options {
+    let text = |value: &String| interpolate(value, names).unwrap_or_else(|_| value.clone());
+    let table =
+        |values: &BTreeMap<String, String>| values.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+    let options = &slot.container.options;
+    let logging = options.logging.as_ref().or(slot.app.logging.as_ref());
+    let logging = logging.map(|it| Logging { driver: it.driver.clone(), options: table(&it.options) });
+    Options { labels: table(&options.labels), logging, ..options.clone() }
 }
 
 /// A check names the replica's own socket or file, so `%{app_name}` has the index here as in the command.

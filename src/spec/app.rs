@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Container, Rollout};
+use super::{Container, Rollout, logging::Logging};
 
 /// `kind: App`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +21,8 @@ pub struct App {
     pub data_source: Option<DataSource>,
     /// Named sets of paths that outlive containers and are shared by `volumesFrom`.
     pub data_volumes: BTreeMap<String, Vec<String>>,
+    /// How its containers log that do not say so themselves; left out, as the engine is set up.
+    pub logging: Option<Logging>,
     /// How a change is rolled out.
     pub rollout: Rollout,
     /// The containers, in the order in which they are processed.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{HealthCheck, migration::Migration};
+use super::{HealthCheck, Options, migration::Migration};
 
 /// One entry of `spec.containers`. Strings may still hold `%{…}`; they are filled in per instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,6 +49,8 @@ pub struct Container {
     pub allow_downtime: bool,
     /// Which way it is replaced; left out, it is chosen.
     pub strategy: Option<Way>,
+    /// What it is given and denied beyond its image.
+    pub options: Options,
 }
 
 impl Container {

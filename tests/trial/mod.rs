@@ -452,6 +452,7 @@ impl Trial {
                             .is_some_and(|at| now >= at + Duration::from_secs((*seconds).into())) =>
                     {
                         container.state = State::Exited { exit_code: 3 };
+                        container.finished_at = Some(now);
                         container.last_words = Some("bye".into());
                     }
                     _ => {}

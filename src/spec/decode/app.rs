@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     container,
     cursor::Report,
+    logging,
     node::{Data, Node},
     quantity::{duration, duration_above_zero},
 };
@@ -23,6 +24,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
         environment: BTreeMap::new(),
         data_source: None,
         data_volumes: BTreeMap::new(),
+        logging: None,
         rollout: Rollout::default(),
         containers: Vec::new(),
     };
@@ -32,10 +34,11 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
     app.environment = map.optional("environment", container::environment).unwrap_or_default();
     app.data_source = map.optional("dataSource", data_source).flatten();
     app.data_volumes = map.optional("dataVolumes", data_volumes).unwrap_or_default();
+    app.logging = map.optional("logging", logging::read);
     app.rollout = map.optional("rollout", rollout).unwrap_or_default();
     app.containers =
         map.optional("containers", |report, node| report.list(node, "containers", container::read)).unwrap_or_default();
-    map.later(&["registries", "notifications", "logging", "database", "cron", "migration"]);
+    map.later(&["registries", "notifications", "database", "cron", "migration"]);
     map.finish();
     app
 }

@@ -6,6 +6,7 @@ use super::{
     cursor::Report,
     health, migration,
     node::{Data, Node},
+    options,
     quantity::{duration, duration_above_zero},
 };
 use crate::spec::{
@@ -61,8 +62,9 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         traffic: map.optional("traffic", Report::boolean),
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
         strategy: map.optional("strategy", |report, node| report.choice(node, &ways, &[])),
+        options: options::read(&map),
     };
-    map.later(&["database", "notifications", "cron", "runOn", "logging"]);
+    map.later(&["database", "notifications", "cron", "runOn"]);
     map.finish();
     Some(container)
 }

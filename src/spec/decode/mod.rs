@@ -10,8 +10,10 @@ mod container;
 mod cursor;
 mod health;
 mod layer;
+mod logging;
 mod migration;
 mod node;
+mod options;
 mod quantity;
 mod stack;
 

@@ -91,6 +91,40 @@ pub(super) fn gib(report: &Report<'_>, node: &Node) -> Option<u32> {
     }
 }
 
+/// A size in bytes, above 0: `512MiB`, or in Docker's own letters, which mean the same, `512m`.
+pub(super) fn bytes(report: &Report<'_>, node: &Node) -> Option<u64> {
+    let Data::Scalar { text, .. } = &node.data else {
+        return report.expected(node, "a size like `512MiB`");
+    };
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let message = || format!("expected a size like `512MiB`, found `{text}`");
+    let wrong = |help: Option<String>| report.tell(&node.span, message(), help);
+    let power = match unit {
+        "B" | "b" => 0,
+        "KiB" | "k" | "K" => 1,
+        "MiB" | "m" | "M" => 2,
+        "GiB" | "g" | "G" => 3,
+        "TiB" | "t" | "T" => 4,
+        "" if !number.is_empty() => return wrong(Some(format!("a size needs a unit: write `{number}MiB`"))),
+        "KB" | "kB" | "kb" | "MB" | "mb" | "GB" | "gb" | "TB" | "tb" | "Ki" | "Mi" | "Gi" | "Ti" => {
+            let unit = unit.to_uppercase();
+            let help = format!("Docker counts in powers of 1024: write `{number}{}iB`", &unit[..1]);
+            return wrong(Some(help));
+        }
+        unit if unit.starts_with('.') => {
+            return wrong(Some("whole numbers only: 1.5GiB is `1536MiB`".to_owned()));
+        }
+        _ => return wrong(Some("units are `B`, `KiB`, `MiB`, `GiB` and `TiB`".to_owned())),
+    };
+    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1024_u64.pow(power)));
+    match size.filter(|size| (1..=i64::MAX as u64).contains(size)) {
+        Some(size) => Some(size),
+        None if number.is_empty() => wrong(None),
+        None => report.tell(&node.span, format!("`{text}` is out of range"), None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -142,6 +176,27 @@ mod tests {
         );
         for text in ["", "GiB", "0GiB", "120", "120MiB", "99999TiB", "99999999999GiB"] {
             assert!(read(text, gib).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_in_bytes_take_docker_s_letters_and_need_a_unit() {
+        assert_eq!(read("512MiB", bytes), Ok(512 * 1024 * 1024));
+        assert_eq!(read("512m", bytes), Ok(512 * 1024 * 1024));
+        assert_eq!(read("1g", bytes), Ok(1024 * 1024 * 1024));
+        assert_eq!(read("10b", bytes), Ok(10));
+        for (text, said) in [
+            ("10", "expected a size like `512MiB`, found `10` (a size needs a unit: write `10MiB`)"),
+            ("512MB", "found `512MB` (Docker counts in powers of 1024: write `512MiB`)"),
+            ("1.5g", "(whole numbers only: 1.5GiB is `1536MiB`)"),
+            ("1x", "(units are `B`, `KiB`, `MiB`, `GiB` and `TiB`)"),
+            ("0m", "`0m` is out of range"),
+            ("9223372036854775807TiB", "is out of range"),
+        ] {
+            assert!(read(text, bytes).unwrap_err().contains(said), "{text}: {:?}", read(text, bytes));
+        }
+        for text in ["", "m", "-1m", "ü", "1 m"] {
+            assert!(read(text, bytes).is_err(), "{text}");
         }
     }
 }

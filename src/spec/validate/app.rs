@@ -12,6 +12,7 @@ use crate::spec::{
 
 /// Everything that can be said of an app without knowing the others.
 pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
+    super::options::of_app(declared, problems);
     let containers = &declared.value.containers;
     for (i, container) in containers.iter().enumerate() {
         let at = format!("spec/containers/{i}");
@@ -28,6 +29,7 @@ pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
         checker.ports();
         checker.volumes();
         checker.strategy(containers);
+        checker.options();
     }
 }
 
@@ -37,15 +39,15 @@ pub(super) fn sample(container: &Container) -> Names<'_> {
     Names { public_ip: "192.0.2.1", app_name: &container.name, opsworks: "stack-host1" }
 }
 
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     declared: &'a Declared<App>,
-    container: &'a Container,
+    pub(super) container: &'a Container,
     at: String,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Checker<'_> {
-    fn tell(&mut self, path: &str, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn tell(&mut self, path: &str, message: impl Into<String>, help: Option<String>) {
         let problem = self.declared.problem(&format!("{}/{path}", self.at), message, help);
         self.problems.push(problem);
     }
@@ -66,7 +68,7 @@ impl Checker<'_> {
     }
 
     /// Fills in `%{…}` with samples; what cannot be filled in is told.
-    fn filled(&mut self, path: &str, text: &str) -> Option<String> {
+    pub(super) fn filled(&mut self, path: &str, text: &str) -> Option<String> {
         match interpolate(text, &sample(self.container)) {
             Ok(filled) => Some(filled),
             Err(problem) => {

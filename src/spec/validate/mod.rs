@@ -2,6 +2,7 @@
 
 mod app;
 mod layer;
+mod options;
 mod stack;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 use super::*;
 
-const STACK: &str = "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {name: shop}\nspec:\n  provider: opsworks\n  \
+pub(super) const STACK: &str = "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {name: shop}\nspec:\n  provider: opsworks\n  \
     region: eu-west-1\n  layers:\n    - {shortName: docker, instances: {count: 1, type: t3.micro}}\n";
 
 /// A document for an app whose containers are given in one line each.
-fn app(name: &str, containers: &[&str]) -> String {
+pub(super) fn app(name: &str, containers: &[&str]) -> String {
     let containers: String = containers.iter().map(|container| format!("    - {{{container}}}\n")).collect();
     format!(
         "---\napiVersion: evenkeel/v1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  stack: shop\n  layer: docker\n  \
@@ -12,13 +12,13 @@ fn app(name: &str, containers: &[&str]) -> String {
     )
 }
 
-fn loaded(text: &str) -> Result<Manifests, Vec<String>> {
+pub(super) fn loaded(text: &str) -> Result<Manifests, Vec<String>> {
     load("r1", vec![File::new("f", text)])
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 /// The problems of one app with these containers beside a good stack, without their places.
-fn problems(containers: &[&str]) -> Vec<String> {
+pub(super) fn problems(containers: &[&str]) -> Vec<String> {
     let Err(problems) = loaded(&format!("{STACK}{}", app("a", containers))) else { return Vec::new() };
     problems.iter().map(|problem| problem.splitn(4, ':').nth(3).unwrap().trim().to_owned()).collect()
 }
