@@ -14,8 +14,9 @@ pub use migrated::Migrated;
 pub use release::Release;
 
 use crate::{
+    secret::Sealed,
     spec::{
-        HealthCheck,
+        HealthCheck, Reference,
         balancer::words,
         image,
         stack::{EbsVolume, RootVolume},
@@ -302,6 +303,9 @@ pub struct Run {
     pub image: String,
     /// Environment, in the order of the names.
     pub env: BTreeMap<String, String>,
+    /// The variables whose values are kept elsewhere.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Kept>,
     /// `host:container[:mode]`, as `docker run -v`.
     pub binds: Vec<String>,
     /// Paths that get an anonymous volume, as `docker run -v /path`.
@@ -331,6 +335,17 @@ pub struct Run {
     pub once: bool,
     /// Evenkeel's marks.
     pub labels: BTreeMap<String, String>,
+}
+
+/// A value that is kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Where.
+    #[serde(flatten)]
+    pub from: Reference,
+    /// Which value, where it was read. Another one is another release, though nothing that was declared has changed.
+    #[serde(skip)]
+    pub sealed: Option<Sealed>,
 }
 
 /// A named volume at a path.

@@ -270,6 +270,7 @@ mod tests {
             owned: Owned::default(),
             engines: BTreeMap::new(),
             registry: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 

@@ -14,6 +14,7 @@ mod migration;
 mod node;
 mod quantity;
 mod stack;
+mod value;
 
 use std::{ops::Range, sync::Arc};
 
