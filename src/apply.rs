@@ -120,6 +120,7 @@ mod tests {
     use crate::{
         action::{Access, Migrated, Node, Release, StopHow},
         ports::{Balancers, Cloud, Engines, Records, Vault},
+        secret::Secret,
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
     };
@@ -243,6 +244,14 @@ mod tests {
         for connections in [Some(0), None] {
             assert_eq!(stop(connections).await, (Ok(()), 1));
         }
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_without_the_values_that_it_went_wrong_with() {
+        let env = BTreeMap::from([("TOKEN".into(), Secret::new("hunter2")), ("MODE".into(), Secret::new("a"))]);
+        let message = "cannot create app0: invalid environment variable: TOKEN=hunter2".to_owned();
+        let hidden = Given { env }.hide(Trouble { class: Class::Terminal, message });
+        assert_eq!(hidden.message, "cannot create app0: invalid environment variable: TOKEN=***");
     }
 
     #[tokio::test]

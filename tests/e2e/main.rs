@@ -16,5 +16,6 @@ mod load;
 mod manifest;
 mod releases;
 mod rollouts;
+mod secrets;
 mod trouble;
 mod truth;
