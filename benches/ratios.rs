@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use evenkeel::{
     action::{Action, EngineAction, Migrated, Node, Release, Wish},
     observe::{Ages, Picture, Ports},
-    ports::{Balancers, Cloud, Engines, Progress, Records},
+    ports::{Balancers, Cloud, Engines, Given, Progress, Records, Vault},
     spec::Stack,
     world::{Balancer, Engine, Observed, Provided, Seen, Trouble},
 };
@@ -97,8 +97,13 @@ fn look(small: &Trial, large: &Trial) -> [(Duration, usize); 2] {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     [small, large].map(|trial| {
         let world = Arc::new(World { seen: trial.look(), asked: AtomicUsize::new(0) });
-        let ports =
-            Ports { cloud: world.clone(), balancers: world.clone(), engines: world.clone(), records: world.clone() };
+        let ports = Ports {
+            cloud: world.clone(),
+            balancers: world.clone(),
+            engines: world.clone(),
+            records: world.clone(),
+            vault: world.clone(),
+        };
         let time = quickest(|| {
             let mut picture = Picture::new(ports.clone());
             let seen = runtime.block_on(picture.look(&trial.desired, &trial.facts, Ages::NOW));
@@ -156,12 +161,14 @@ impl Engines for World {
         Ok(self.seen.registry.get(image).cloned().unwrap_or_else(|| Seen::Known(trial::first_digest(image))))
     }
 
-    async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+    async fn apply(&self, _: &Node, _: &EngineAction, _: &Given, _: &Progress) -> Result<(), Trouble> {
         unreachable!("nothing is done")
     }
 
     async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
 }
+
+impl Vault for World {}
 
 impl Records for World {
     fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {

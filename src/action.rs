@@ -16,8 +16,9 @@ pub use release::Release;
 pub use wish::{Back, Wish, WishKind};
 
 use crate::{
+    secret::Sealed,
     spec::{
-        HealthCheck, Options,
+        HealthCheck, Options, Reference,
         balancer::words,
         image,
         stack::{EbsVolume, RootVolume},
@@ -313,6 +314,9 @@ pub struct Run {
     pub image: String,
     /// Environment, in the order of the names.
     pub env: BTreeMap<String, String>,
+    /// The variables whose values are kept elsewhere.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Kept>,
     /// `host:container[:mode]`, as `docker run -v`.
     pub binds: Vec<String>,
     /// Paths that get an anonymous volume, as `docker run -v /path`.
@@ -345,6 +349,17 @@ pub struct Run {
     pub options: Options,
     /// Evenkeel's marks.
     pub labels: BTreeMap<String, String>,
+}
+
+/// A value that is kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Where.
+    #[serde(flatten)]
+    pub from: Reference,
+    /// Which value, where it was read. Another one is another release, though nothing that was declared has changed.
+    #[serde(skip)]
+    pub sealed: Option<Sealed>,
 }
 
 /// A named volume at a path.

@@ -6,19 +6,25 @@ use std::collections::BTreeSet;
 use crate::{
     action::{Action, EngineAction, Guard, Node},
     observe::Ports,
-    ports::Progress,
+    ports::{Given, Progress},
     spec::{Stack, balancer::words},
     world::{Class, Seen, Target, Trouble, connections},
 };
 
-/// Carries out one action.
+/// Carries out one action, with what no plan tells: whatever goes wrong, that is not told either.
 ///
 /// # Errors
 /// What went wrong. An action that did not answer within its deadline has an unknown outcome.
-pub async fn apply(ports: &Ports, stack: &Stack, action: &Action, progress: &Progress) -> Result<(), Trouble> {
+pub async fn apply(
+    ports: &Ports,
+    stack: &Stack,
+    action: &Action,
+    given: &Given,
+    progress: &Progress,
+) -> Result<(), Trouble> {
     let deadline = action.deadline();
-    match tokio::time::timeout(deadline, carry_out(ports, stack, action, progress)).await {
-        Ok(result) => result,
+    match tokio::time::timeout(deadline, carry_out(ports, stack, action, given, progress)).await {
+        Ok(result) => result.map_err(|trouble| given.hide(trouble)),
         Err(_) => Err(Trouble {
             class: Class::UnknownOutcome,
             message: format!("no answer within {}s; it is looked at again before anything else", deadline.as_secs()),
@@ -26,7 +32,13 @@ pub async fn apply(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
     }
 }
 
-async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Progress) -> Result<(), Trouble> {
+async fn carry_out(
+    ports: &Ports,
+    stack: &Stack,
+    action: &Action,
+    given: &Given,
+    progress: &Progress,
+) -> Result<(), Trouble> {
     match action {
         Action::Register { .. } | Action::Deregister { .. } | Action::Owned { .. } => {
             ports.balancers.apply(stack, action).await
@@ -37,7 +49,7 @@ async fn carry_out(ports: &Ports, stack: &Stack, action: &Action, progress: &Pro
                 still_out(ports, stack, guard, &subject).await?;
                 still_unconnected(ports, node, guard, &subject).await?;
             }
-            ports.engines.apply(node, what, progress).await
+            ports.engines.apply(node, what, given, progress).await
         }
         Action::Record { release } => ports.records.record(&stack.name, release),
         Action::RecordMigration { migrated } => ports.records.record_migration(&stack.name, migrated),
@@ -109,7 +121,8 @@ mod tests {
     use super::*;
     use crate::{
         action::{Access, Migrated, Node, Release, StopHow, Wish},
-        ports::{Balancers, Cloud, Engines, Records},
+        ports::{Balancers, Cloud, Engines, Records, Vault},
+        secret::Secret,
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
     };
@@ -160,7 +173,7 @@ mod tests {
             unreachable!("no registry is asked")
         }
 
-        async fn apply(&self, _: &Node, what: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+        async fn apply(&self, _: &Node, what: &EngineAction, _: &Given, _: &Progress) -> Result<(), Trouble> {
             self.asked.lock().unwrap().push(what.to_string());
             Ok(())
         }
@@ -171,6 +184,8 @@ mod tests {
 
         async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
     }
+
+    impl Vault for Fake {}
 
     impl Records for Fake {
         fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble> {
@@ -202,9 +217,14 @@ mod tests {
         let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
         let stack = validate::load("r1", files).unwrap().into_values().next().unwrap().stack;
         let fake = Arc::new(Fake { says, connections, asked: Mutex::default() });
-        let ports =
-            Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone(), records: fake.clone() };
-        let result = apply(&ports, &stack, &action, &(Arc::new(|_| ()) as _)).await;
+        let ports = Ports {
+            cloud: fake.clone(),
+            balancers: fake.clone(),
+            engines: fake.clone(),
+            records: fake.clone(),
+            vault: fake.clone(),
+        };
+        let result = apply(&ports, &stack, &action, &Given::default(), &(Arc::new(|_| ()) as _)).await;
         let asked = fake.asked.lock().unwrap().len();
         (result, asked)
     }
@@ -236,6 +256,14 @@ mod tests {
         for connections in [Some(0), None] {
             assert_eq!(stop(connections).await, (Ok(()), 1));
         }
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_without_the_values_that_it_went_wrong_with() {
+        let env = BTreeMap::from([("TOKEN".into(), Secret::new("hunter2")), ("MODE".into(), Secret::new("a"))]);
+        let message = "cannot create app0: invalid environment variable: TOKEN=hunter2".to_owned();
+        let hidden = Given { env }.hide(Trouble { class: Class::Terminal, message });
+        assert_eq!(hidden.message, "cannot create app0: invalid environment variable: TOKEN=***");
     }
 
     #[tokio::test]

@@ -13,10 +13,10 @@
 //! |---|---|
 //! | commands | [`cli`] |
 //! | the loop | [`controller`] |
-//! | everything that touches the world | [`observe`], [`apply`], [`aws`], [`docker`], [`store`] |
+//! | everything that touches the world | [`observe`], [`apply`], [`aws`], [`docker`], [`store`], [`vault`] |
 //! | decisions and borders | [`plan`], [`ports`] |
 //! | what passes between them | [`action`], [`bootstrap`], [`source`], [`status`] |
-//! | plain types | [`spec`], [`world`] |
+//! | plain types | [`secret`], [`spec`], [`world`] |
 
 pub mod action;
 pub mod apply;
@@ -28,8 +28,10 @@ pub mod docker;
 pub mod observe;
 pub mod plan;
 pub mod ports;
+pub mod secret;
 pub mod source;
 pub mod spec;
 pub mod status;
 pub mod store;
+pub mod vault;
 pub mod world;

@@ -11,13 +11,15 @@ use tokio::time::Instant;
 
 mod evidence;
 mod registry;
+mod secrets;
 
 use registry::Registry;
+use secrets::Secrets;
 
 use crate::{
-    action::{Action, Node},
+    action::{Action, EngineAction, Kept, Node},
     plan::{Facts, fleet},
-    ports::{Balancers, Cloud, Engines, Records},
+    ports::{Balancers, Cloud, Engines, Given, Records, Vault},
     spec::{App, Container, Desired, image, stack::Provider},
     world::{Balancer, Class, Engine, Observed, Owned, Provided, Seen, Trouble},
 };
@@ -30,6 +32,7 @@ pub struct Ports {
     pub balancers: Arc<dyn Balancers>,
     pub engines: Arc<dyn Engines>,
     pub records: Arc<dyn Records>,
+    pub vault: Arc<dyn Vault>,
 }
 
 /// How old each part of a picture may be before it is looked at again.
@@ -39,11 +42,13 @@ pub struct Ages {
     pub cloud: Duration,
     pub balancers: Duration,
     pub engines: Duration,
+    pub secrets: Duration,
 }
 
 impl Ages {
     /// Look at everything now.
-    pub const NOW: Ages = Ages { cloud: Duration::ZERO, balancers: Duration::ZERO, engines: Duration::ZERO };
+    pub const NOW: Ages =
+        Ages { cloud: Duration::ZERO, balancers: Duration::ZERO, engines: Duration::ZERO, secrets: Duration::ZERO };
 }
 
 /// The picture of one stack, each part of it no older than asked for.
@@ -60,6 +65,7 @@ pub struct Picture {
     owned: Option<(Instant, Owned)>,
     engines: BTreeMap<Node, EngineLook>,
     registry: Registry,
+    secrets: Secrets,
     patience: Duration,
     /// Instances on which a container was stopped since they are out of their balancers, by hostname.
     stopped: BTreeSet<String>,
@@ -122,6 +128,7 @@ impl Picture {
             engines: BTreeMap::new(),
             stopped: BTreeSet::new(),
             registry: Registry::new(ports.engines.clone()),
+            secrets: Secrets::new(ports.vault.clone()),
             patience: FIRST_ANSWER,
             ports,
         }
@@ -170,6 +177,7 @@ impl Picture {
             .iter()
             .flat_map(|layer| layer.load_balancers.iter().map(|balancer| balancer.name().to_owned()))
             .collect();
+        let wanted = desired.references();
         let now = Instant::now();
         let fresh = |at: Instant, age: Duration| now.duration_since(at) < age;
         let cloud = async {
@@ -208,16 +216,25 @@ impl Picture {
             let cloud = cloud.await;
             let (provided, stale) = self.as_last_answered(&cloud.seen);
             let (balancers, owned) = (BTreeMap::new(), Owned::default());
-            let mut seen =
-                Observed { provided, stale, balancers, owned, engines: BTreeMap::new(), registry: BTreeMap::new() };
+            let mut seen = Observed {
+                provided,
+                stale,
+                balancers,
+                owned,
+                engines: BTreeMap::new(),
+                registry: BTreeMap::new(),
+                secrets: BTreeMap::new(),
+            };
             let looks =
                 fleet::nodes(desired, &seen).into_iter().map(|node| self.engine(desired, facts, node, ages.engines));
             let engines: BTreeMap<Node, EngineLook> = futures_util::future::join_all(looks).await.into_iter().collect();
             seen.engines = engines.iter().map(|(node, look)| (node.hostname.clone(), look.seen.clone())).collect();
             (cloud, seen, engines)
         };
-        let ((cloud, mut seen, engines), (balancers_at, balancers), (owned_at, owned)) =
-            tokio::join!(fleet, balancers, owned);
+        let secrets = self.secrets.look(stack, &wanted, ages.secrets, self.patience);
+        let ((cloud, mut seen, engines), (balancers_at, balancers), (owned_at, owned), secrets) =
+            tokio::join!(fleet, balancers, owned, secrets);
+        seen.secrets = secrets;
         seen.balancers = balancers.clone();
         seen.owned = owned.clone();
         if cloud.seen.unanswered().is_none() {
@@ -230,6 +247,17 @@ impl Picture {
         self.ask_who_is_connected(desired, &mut seen).await;
         seen.registry = self.registry.look(&self.tags(desired), &asked_for(desired, facts), self.patience).await;
         seen
+    }
+
+    /// What the action needs and no plan tells. Nothing when a value is not the one any more that was planned with: the
+    /// next plan is another.
+    pub fn given(&self, action: &Action) -> Option<Given> {
+        let Action::Engine { what: EngineAction::Create { run }, .. } = action else { return Some(Given::default()) };
+        let value = |(name, kept): (&String, &Kept)| {
+            let secret = self.secrets.value(&kept.from).filter(|secret| Some(secret.seal()) == kept.sealed)?;
+            Some((name.clone(), secret))
+        };
+        Some(Given { env: run.secrets.iter().map(value).collect::<Option<_>>()? })
     }
 
     async fn engine(&self, desired: &Desired, facts: &Facts, node: Node, age: Duration) -> (Node, EngineLook) {
@@ -394,12 +422,14 @@ mod tests {
             Ok(Seen::Known("sha256:0".into()))
         }
 
-        async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+        async fn apply(&self, _: &Node, _: &EngineAction, _: &Given, _: &Progress) -> Result<(), Trouble> {
             unreachable!("nothing is done")
         }
 
         async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
     }
+
+    impl Vault for World {}
 
     impl Records for World {
         fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {
@@ -424,10 +454,15 @@ mod tests {
         let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
         let desired = validate::load("r1", files).unwrap().into_values().next().unwrap();
         let world = Arc::new(World::default());
-        let ports =
-            Ports { cloud: world.clone(), balancers: world.clone(), engines: world.clone(), records: world.clone() };
+        let ports = Ports {
+            cloud: world.clone(),
+            balancers: world.clone(),
+            engines: world.clone(),
+            records: world.clone(),
+            vault: world.clone(),
+        };
         let (mut picture, day) = (Picture::new(ports), Duration::from_secs(86_400));
-        let ages = Ages { cloud: day, balancers: day, engines: day };
+        let ages = Ages { cloud: day, balancers: day, engines: day, secrets: day };
         picture.look(&desired, &Facts::default(), ages).await;
         assert_eq!(world.asked(), ["balancers", "cloud", "engine"]);
         picture.look(&desired, &Facts::default(), ages).await;

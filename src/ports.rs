@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     action::{Action, EngineAction, Migrated, Node, Release, Wish},
-    spec::{Stack, balancer::words},
+    secret::Secret,
+    spec::{Reference, Stack, balancer::words},
     world::{Balancer, Class, Engine, Owned, Provided, Seen, Target, Trouble},
 };
 
@@ -82,15 +83,41 @@ pub trait Engines: Send + Sync {
         None
     }
 
-    /// Carries out one action. `progress` gets a line now and then while it takes long (a pull's percentage).
+    /// Carries out one action with what no plan tells. `progress` gets a line now and then while it takes long (a pull's percentage).
     ///
     /// # Errors
     /// What went wrong, with its class.
-    async fn apply(&self, node: &Node, what: &EngineAction, progress: &Progress) -> Result<(), Trouble>;
+    async fn apply(&self, node: &Node, what: &EngineAction, given: &Given, progress: &Progress) -> Result<(), Trouble>;
 
     /// Follows the engine's events until the connection ends, sending the hostname for every container that
     /// starts, dies, is renamed, removed, or changes its health. Returns when the stream ends.
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>);
+}
+
+/// Where values are kept that no manifest holds.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// Reads each of these, those of AWS in the stack's account and region. What cannot be read is unknown, and of class
+    /// `Terminal` where that is the answer: access denied, no such secret. Bounded in time. One that keeps nothing has no
+    /// answer of its own.
+    async fn read(&self, _stack: &Stack, _wanted: &BTreeSet<Reference>) -> BTreeMap<Reference, Seen<Secret>> {
+        BTreeMap::new()
+    }
+}
+
+/// What an action on an engine needs and no plan tells.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The values of the variables that are kept elsewhere, by name.
+    pub env: BTreeMap<String, Secret>,
+}
+
+impl Given {
+    /// What went wrong, in words that hold none of the values.
+    pub fn hide(&self, trouble: Trouble) -> Trouble {
+        let message = self.env.values().fold(trouble.message, |message, secret| secret.hide(&message));
+        Trouble { message, ..trouble }
+    }
 }
 
 /// Where releases, their migrations, and what operators ask for are recorded.

@@ -31,6 +31,8 @@ pub enum Kind {
     ReleaseFailed,
     /// The registry has no such image, or does not give it out.
     ImageUnavailable,
+    /// A value that is kept elsewhere cannot be read: what needs it is neither made nor replaced.
+    SecretUnavailable,
     /// The tag of a container that is deployed by hand stands for another image now.
     NewerRelease,
     /// A container was rolled back by an operator, and runs an earlier release than the one declared.

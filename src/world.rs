@@ -7,7 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::spec::stack::{Cookbooks, EbsVolume, Recipes};
+use crate::{
+    secret::Sealed,
+    spec::{
+        Reference,
+        stack::{Cookbooks, EbsVolume, Recipes},
+    },
+};
 
 mod ec2;
 mod owned;
@@ -88,6 +94,9 @@ pub struct Observed {
     pub engines: BTreeMap<String, Seen<Engine>>,
     /// What the tags stand for in their registries, by image reference: the digest. What is not here was not asked yet.
     pub registry: BTreeMap<String, Seen<String>>,
+    /// The values that are kept elsewhere. What is not here was not asked yet.
+    #[serde(skip)]
+    pub secrets: BTreeMap<Reference, Seen<Sealed>>,
 }
 
 /// What the provider tells of one stack: its instances, which every provider has, and the rest.
@@ -347,6 +356,9 @@ pub struct ContainerSeen {
     pub started_at: Option<Timestamp>,
     /// When it last ended.
     pub finished_at: Option<Timestamp>,
+    /// The variables that it was given by reference, as its engine tells them.
+    #[serde(skip)]
+    pub secrets: BTreeMap<String, Sealed>,
     /// For one that is not running well: the last lines it wrote, or what its health check said.
     pub last_words: Option<String>,
 }

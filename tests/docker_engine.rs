@@ -26,7 +26,7 @@ use std::{
 use evenkeel::{
     action::{Access, DataMount, EngineAction, Node, Port, Run, StopHow},
     docker::{Certs, Engines, Keys},
-    ports::{Engines as _, Progress},
+    ports::{Engines as _, Given, Progress},
     spec::{
         HealthCheck, Options,
         health::{Probe, Statuses},
@@ -190,7 +190,7 @@ impl Corner {
 
     async fn apply(&self, what: EngineAction) -> Result<(), Trouble> {
         let progress: Progress = Arc::new(|_| {});
-        self.engines.apply(&self.node, &what, &progress).await
+        self.engines.apply(&self.node, &what, &Given::default(), &progress).await
     }
 
     async fn create(&self, run: &Run) -> Result<(), Trouble> {
@@ -241,6 +241,7 @@ fn run(name: &str, script: &str) -> Run {
         name: name.into(),
         image: image(),
         env: BTreeMap::from([("GREETING".into(), "hello = world".into())]),
+        secrets: BTreeMap::new(),
         binds: vec![],
         anonymous_volumes: vec![],
         data_volumes: vec![],

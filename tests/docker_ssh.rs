@@ -16,7 +16,7 @@ use std::{
 use evenkeel::{
     action::{Access, EngineAction, Node, Run, StopHow},
     docker::{Certs, Engines, Keys},
-    ports::{Engines as _, HostKeys, Progress},
+    ports::{Engines as _, Given, HostKeys, Progress},
     spec::Options,
     store::Store,
     world::{Class, Engine, Seen, State, Trouble},
@@ -160,7 +160,7 @@ async fn look(engines: &Engines, node: &Node) -> Result<Engine, Trouble> {
 
 async fn apply(engines: &Engines, node: &Node, what: EngineAction) -> Result<(), Trouble> {
     let progress: Progress = Arc::new(|_| {});
-    engines.apply(node, &what, &progress).await
+    engines.apply(node, &what, &Given::default(), &progress).await
 }
 
 fn run(name: &str) -> Run {
@@ -168,6 +168,7 @@ fn run(name: &str) -> Run {
         name: name.into(),
         image: IMAGE.into(),
         env: [].into(),
+        secrets: [].into(),
         binds: vec![],
         anonymous_volumes: vec![],
         data_volumes: vec![],

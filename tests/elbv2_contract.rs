@@ -154,6 +154,7 @@ impl Ground {
             owned: self.balancers.owned(self.stack()).await,
             engines: BTreeMap::new(),
             registry: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 

@@ -15,6 +15,7 @@
 //! · `tag IMAGE => LETTER` (its digest in the registry), `tag IMAGE down WHY`, `tag IMAGE refused WHY`, `loaded HOST
 //! IMAGE` (an image of that tag, brought by hand), `store lost`
 //! · `ask WORD APP[/CONTAINER]` (deploy, rollback, pause or resume, as an operator asks for it)
+//! · `secret REFERENCE => VALUE` (what is kept there now), `secret REFERENCE => refused WHY`, `secret REFERENCE => unread`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
 //! is replaced goes, and why) · `containers`.
 
@@ -33,7 +34,8 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction, Lane},
     plan::{Intent, forecast::forecast},
-    spec::image,
+    secret::Secret,
+    spec::{Reference, image},
     world::{Class, ContainerSeen, Health, Seen, State, Target, Trouble},
 };
 use trial::{Broken, Trial, first_digest};
@@ -323,6 +325,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 health: None,
                 started_at: None,
                 finished_at: None,
+                secrets: BTreeMap::new(),
                 last_words: None,
             };
             trial.engine(host).containers.insert(name.into(), container);
@@ -397,6 +400,18 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 }
             };
             trial.world.seen.registry.insert(words[0].into(), said);
+        }
+        "secret" => {
+            let (name, how) = rest.split_once(" => ").expect("REFERENCE => VALUE");
+            let known: Vec<Reference> = trial.desired.references().into_iter().collect();
+            let reference = known.into_iter().find(|it| it.to_string() == name).expect("a reference of the manifest");
+            let value = match how.split_once(' ') {
+                Some(("refused", why)) => Some(Seen::Unknown(Trouble { class: Class::Terminal, message: why.into() })),
+                _ if how == "unread" => None,
+                _ => Some(Seen::Known(Secret::new(how).seal())),
+            };
+            trial.world.seen.secrets.remove(&reference);
+            trial.world.seen.secrets.extend(value.map(|value| (reference, value)));
         }
         "loaded" => {
             let id = format!("(image id of {})", words[1]);

@@ -7,6 +7,7 @@ use aws_sdk_ec2 as ec2;
 use aws_sdk_elasticloadbalancing as elb;
 use aws_sdk_elasticloadbalancingv2 as elbv2;
 use aws_sdk_opsworks as opsworks;
+use aws_sdk_secretsmanager as secretsmanager;
 use aws_sdk_ssm as ssm;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime::client::retries::RetryPartition;
@@ -54,6 +55,7 @@ pub(super) struct Clients {
     pub elbv2: Pair<elbv2::Client>,
     pub ec2: Pair<ec2::Client>,
     pub ssm: Pair<ssm::Client>,
+    pub secretsmanager: Pair<secretsmanager::Client>,
 }
 
 /// One service's client twice, because what may be repeated differs.
@@ -112,6 +114,7 @@ impl Clients {
             elbv2: pair!(elbv2, service::ELB, config, calls),
             ec2: pair!(ec2, service::EC2, config, calls),
             ssm: pair!(ssm, service::SSM, config, calls),
+            secretsmanager: pair!(secretsmanager, service::SECRETS_MANAGER, config, calls),
         }
     }
 }

@@ -14,6 +14,7 @@ mod elbv2;
 mod opsworks;
 mod retry;
 mod role;
+mod secrets;
 mod service;
 mod several;
 mod ssm;

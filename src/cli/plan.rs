@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 /// Nothing is looked at again that was looked at a moment ago.
-const STILL: Ages = Ages { cloud: LONG, balancers: LONG, engines: LONG };
+const STILL: Ages = Ages { cloud: LONG, balancers: LONG, engines: LONG, secrets: LONG };
 const LONG: Duration = Duration::from_secs(3600);
 
 /// One stack's part of `--json`.

@@ -11,6 +11,7 @@ use crate::{
     ports::{HostKeys, Records},
     source::{Revision, Source, SourceError},
     store::Store,
+    vault::Vaults,
 };
 
 /// See the module.
@@ -66,7 +67,8 @@ impl Reach {
         let (certs, keys) = (Certs { dir: self.docker_certs.clone() }, Keys { dir: self.ssh_keys.clone() });
         Ports {
             cloud: Arc::new(Clouds::new(aws.clone())),
-            balancers: Arc::new(LoadBalancers::new(aws)),
+            balancers: Arc::new(LoadBalancers::new(aws.clone())),
+            vault: Arc::new(Vaults::new(aws)),
             engines: Arc::new(Engines::new(certs, keys, host_keys)),
             records,
         }

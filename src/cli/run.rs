@@ -38,6 +38,9 @@ pub struct Args {
     /// Seconds between two full looks at a stack that is as declared.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     resync: u64,
+    /// Seconds between two looks at the values that manifests refer to (`{ssm: …}`, …). Reading Secrets Manager costs.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    secrets_poll: u64,
 }
 
 /// News as log lines.
@@ -64,7 +67,11 @@ pub async fn run(args: Args) -> ExitCode {
         Ok(source) => source,
         Err(error) => return fail(error),
     };
-    let pace = Pace { resync: Duration::from_secs(args.resync.max(1)), ..Pace::default() };
+    let pace = Pace {
+        resync: Duration::from_secs(args.resync.max(1)),
+        secrets: Duration::from_secs(args.secrets_poll.max(1)),
+        ..Pace::default()
+    };
     tracing::info!(source = args.source, state = %args.reach.state.display(), "evenkeel {}", env!("CARGO_PKG_VERSION"));
     let controller = Controller::new(ports, store, Arc::new(Log), pace);
     tokio::select! {

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Pace {
     /// A full look at a stack that is as declared.
     pub resync: Duration,
+    /// A look at the values that are kept elsewhere.
+    pub secrets: Duration,
     /// A look while something is waited for.
     pub poll: Duration,
     /// The first looks at a balancer that has just been told something: no event says when it is ready.
@@ -15,7 +17,12 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace { resync: Duration::from_secs(30), poll: Duration::from_secs(1), soon: Duration::from_millis(100) }
+        Pace {
+            resync: Duration::from_secs(30),
+            secrets: Duration::from_secs(60),
+            poll: Duration::from_secs(1),
+            soon: Duration::from_millis(100),
+        }
     }
 }
 

@@ -216,16 +216,17 @@ impl Reconciler {
     /// While something moves, each part is looked at as often as it can change; a stack at rest is looked at whole.
     fn ages(&mut self) -> Ages {
         let at_rest = self.last.status.as_ref().is_none_or(|status| status.phase == Phase::Converged);
+        let secrets = self.pace.secrets;
         let due = self.last.full_look.is_none_or(|at| at.elapsed() + Duration::from_millis(50) >= self.pace.resync);
         if due {
             self.last.full_look = Some(Instant::now());
-            return Ages::NOW;
+            return Ages { secrets, ..Ages::NOW };
         }
         let poll = self.pace.poll;
         if at_rest {
-            Ages { cloud: self.pace.resync, balancers: poll, engines: self.pace.resync }
+            Ages { cloud: self.pace.resync, balancers: poll, engines: self.pace.resync, secrets }
         } else {
-            Ages { cloud: poll * 2, balancers: self.patience() / 2, engines: poll }
+            Ages { cloud: poll * 2, balancers: self.patience() / 2, engines: poll, secrets }
         }
     }
 
@@ -328,6 +329,8 @@ impl Reconciler {
             if self.running.contains_key(&lane) {
                 continue;
             }
+            // A value that has changed since it was planned with makes another plan.
+            let Some(given) = self.picture.given(action) else { continue };
             let key = action.key();
             let intent = action.intent().map(|intent| {
                 let before = self.facts.intents.get(&intent);
@@ -355,7 +358,7 @@ impl Reconciler {
                         let name = name.clone();
                         Arc::new(move |text: String| report.news(&name, &News::Progress(text)))
                     };
-                    let result = apply(&ports, &stack, &action, &(progress as _)).await;
+                    let result = apply(&ports, &stack, &action, &given, &(progress as _)).await;
                     lock(&finished).push(Finished { action, intent, result, seconds: began.elapsed().as_secs_f64() });
                     queue.add(&name, Instant::now());
                 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     action::{EngineAction, Node, Run, StopHow},
-    ports::Progress,
+    ports::{Given, Progress},
     world::{Class, Fault, Trouble},
 };
 
@@ -37,6 +37,7 @@ pub(super) async fn apply(
     transport: &Transport,
     node: &Node,
     what: &EngineAction,
+    given: &Given,
     progress: &Progress,
 ) -> Result<(), Trouble> {
     let limit = match what {
@@ -44,7 +45,7 @@ pub(super) async fn apply(
         EngineAction::Stop { stop, .. } => stop.timeout + AFTER_STOP,
         _ => LIMIT,
     };
-    transport.within(node, limit, |client| async move { Call { client, node }.carry_out(what).await }).await
+    transport.within(node, limit, |client| async move { Call { client, node }.carry_out(what, given).await }).await
 }
 
 /// One action under way.
@@ -54,11 +55,11 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn carry_out(&self, what: &EngineAction) -> Result<(), Trouble> {
+    async fn carry_out(&self, what: &EngineAction, given: &Given) -> Result<(), Trouble> {
         match what {
             EngineAction::Pull { .. } => Ok(()),
             EngineAction::CreateVolume { name, labels } => self.create_volume(name, labels).await,
-            EngineAction::Create { run } => self.create(run).await,
+            EngineAction::Create { run } => self.create(run, given).await,
             EngineAction::Start { id, name } => self.start(id, name).await,
             EngineAction::Stop { id, stop, .. } => self.stop(id, stop).await,
             EngineAction::Rename { id, from, to } => self.rename(id, from, to).await,
@@ -76,10 +77,14 @@ impl Call<'_> {
         Ok(())
     }
 
-    async fn create(&self, run: &Run) -> Result<(), Trouble> {
+    async fn create(&self, run: &Run, given: &Given) -> Result<(), Trouble> {
         let options = CreateContainerOptionsBuilder::new().name(&run.name).build();
         let host = &self.node.hostname;
-        match self.client.docker.create_container(Some(options), create::body(run)).await {
+        if let Some((name, kept)) = run.secrets.iter().find(|(name, _)| !given.env.contains_key(*name)) {
+            let message = format!("cannot create {} on {host}: {name} ({}) was not read", run.name, kept.from);
+            return Err(Trouble { class: Class::Transient, message });
+        }
+        match self.client.docker.create_container(Some(options), create::body(run, &given.env)).await {
             Ok(_) => Ok(()),
             Err(Error::DockerResponseServerError { status_code: 409, message }) => {
                 let Some(there) = self.inspect(&run.name).await? else {

@@ -1,6 +1,6 @@
 //! From a [`Run`] to what the Engine API is told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions, PortBinding, RestartPolicy,
@@ -10,15 +10,16 @@ use bollard::models::{
 use super::{health, options};
 use crate::{
     action::{DataMount, Port, Run},
+    secret::Secret,
     spec::options::Restart,
 };
 
 /// The body of `POST /containers/create`.
-pub(super) fn body(run: &Run) -> ContainerCreateBody {
+pub(super) fn body(run: &Run, secrets: &BTreeMap<String, Secret>) -> ContainerCreateBody {
     ContainerCreateBody {
         hostname: Some(run.hostname.clone()),
         image: Some(run.image.clone()),
-        env: Some(run.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        env: Some(env(run, secrets)),
         entrypoint: run.entrypoint.clone(),
         cmd: run.command.clone(),
         volumes: some(run.anonymous_volumes.clone()),
@@ -56,6 +57,14 @@ fn restart_policy(run: &Run) -> RestartPolicy {
         Some(Restart::OnFailure(times)) => (RestartPolicyNameEnum::ON_FAILURE, times.map(i64::from)),
     };
     RestartPolicy { name: Some(name), maximum_retry_count }
+}
+
+/// Every variable with its value, those that are kept elsewhere too.
+fn env(run: &Run, secrets: &BTreeMap<String, Secret>) -> Vec<String> {
+    let kept = secrets.iter().filter(|(name, _)| run.secrets.contains_key(*name));
+    let kept = kept.map(|(name, secret)| (name, secret.expose()));
+    let all: BTreeMap<&String, &str> = run.env.iter().map(|(name, value)| (name, value.as_str())).chain(kept).collect();
+    all.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// Whole seconds, rounded up: what stopping takes.
@@ -102,18 +111,22 @@ fn bindings(ports: &[Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::time::Duration;
 
     use serde_json::json;
 
     use super::*;
-    use crate::spec::Options;
+    use crate::{
+        action::Kept,
+        spec::{Options, Reference},
+    };
 
     fn run() -> Run {
         Run {
             name: "app0".into(),
             image: "app:1.2".into(),
             env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             binds: vec![],
             anonymous_volumes: vec![],
             data_volumes: vec![],
@@ -133,7 +146,7 @@ mod tests {
     }
 
     fn sent(run: &Run) -> serde_json::Value {
-        serde_json::to_value(body(run)).unwrap()
+        serde_json::to_value(body(run, &BTreeMap::new())).unwrap()
     }
 
     #[test]
@@ -145,6 +158,18 @@ mod tests {
                 "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
             })
         );
+    }
+
+    #[test]
+    fn a_value_that_is_kept_elsewhere_arrives_among_the_others_and_only_where_it_is_declared() {
+        let kept = Kept { from: Reference::Ssm { ssm: "/b".into() }, sealed: None };
+        let run = Run {
+            env: [("A".into(), "1".into()), ("C".into(), "3".into())].into(),
+            secrets: [("B".into(), kept)].into(),
+            ..run()
+        };
+        let given = BTreeMap::from([("B".into(), Secret::new("2")), ("D".into(), Secret::new("4"))]);
+        assert_eq!(body(&run, &given).env.unwrap(), ["A=1", "B=2", "C=3"]);
     }
 
     #[test]

@@ -16,12 +16,13 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    STACK_LABEL, images,
+    SECRETS_LABEL, STACK_LABEL, images,
     transport::{Client, Transport},
     trouble, words,
 };
 use crate::{
     action::Node,
+    secret::Secret,
     world::{ContainerSeen, Engine, Health, State, Trouble},
 };
 
@@ -85,7 +86,11 @@ async fn container(client: &Client, summary: ContainerSummary) -> Result<Option<
     };
     let mut seen = ours(id, &inspected);
     seen.labels = labels.into_iter().collect();
-    seen.last_words = words::last(client, &seen, &inspected).await;
+    let secrets = secrets(&seen.labels, &inspected);
+    let words = words::last(client, &seen, &inspected).await;
+    // It may have written down what it was given.
+    seen.last_words = words.map(|words| secrets.values().fold(words, |words, secret| secret.hide(&words)));
+    seen.secrets = secrets.into_iter().map(|(name, secret)| (name, secret.seal())).collect();
     Ok(Some((name, seen)))
 }
 
@@ -107,8 +112,19 @@ fn ours(id: String, inspected: &ContainerInspectResponse) -> ContainerSeen {
         // The engine tells "never" as the year 1.
         started_at: state.started_at.filter(|at| !at.starts_with("0001-")).and_then(|at| at.parse().ok()),
         finished_at: state.finished_at.filter(|at| !at.starts_with("0001-")).and_then(|at| at.parse().ok()),
+        secrets: BTreeMap::new(),
         last_words: None,
     }
+}
+
+/// The variables that it was given by reference, with the values that it has.
+fn secrets(labels: &BTreeMap<String, String>, inspected: &ContainerInspectResponse) -> BTreeMap<String, Secret> {
+    let Some(names) = labels.get(SECRETS_LABEL) else { return BTreeMap::new() };
+    let names: BTreeSet<&str> = names.split(' ').collect();
+    let env = inspected.config.as_ref().and_then(|config| config.env.as_deref()).unwrap_or_default();
+    let values = env.iter().filter_map(|variable| variable.split_once('='));
+    let secret = values.filter(|(name, _)| names.contains(name));
+    secret.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect()
 }
 
 fn doing(state: &ContainerState) -> State {
@@ -148,6 +164,7 @@ fn foreign(id: String, summary: ContainerSummary) -> ContainerSeen {
         health: None,
         started_at: None,
         finished_at: None,
+        secrets: BTreeMap::new(),
         last_words: None,
     }
 }

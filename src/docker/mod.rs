@@ -31,12 +31,15 @@ pub use ssh::Keys;
 
 use crate::{
     action::{EngineAction, Node},
-    ports::{self, HostKeys, Progress},
+    ports::{self, Given, HostKeys, Progress},
     world::{Engine, Seen, Trouble},
 };
 
 /// The label that marks a container as Evenkeel's; its value is the stack's name.
 const STACK_LABEL: &str = "evenkeel.stack";
+
+/// The label that tells which variables were given by reference.
+const SECRETS_LABEL: &str = "evenkeel.secrets";
 
 /// The label of a migration's container.
 const MIGRATION_LABEL: &str = "evenkeel.migration";
@@ -67,8 +70,8 @@ impl ports::Engines for Engines {
         registry::digest(&self.transport, node, image).await
     }
 
-    async fn apply(&self, node: &Node, what: &EngineAction, progress: &Progress) -> Result<(), Trouble> {
-        apply::apply(&self.transport, node, what, progress).await
+    async fn apply(&self, node: &Node, what: &EngineAction, given: &Given, progress: &Progress) -> Result<(), Trouble> {
+        apply::apply(&self.transport, node, what, given, progress).await
     }
 
     async fn connections(&self, node: &Node, id: &str) -> Option<u32> {

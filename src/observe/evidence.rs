@@ -71,7 +71,7 @@ mod tests {
         action::{Action, EngineAction, Migrated, Release, Wish},
         observe::{Ages, Ports},
         plan::{Facts, imagine::World, plan},
-        ports::{Balancers, Cloud, Engines, Progress, Records},
+        ports::{Balancers, Cloud, Engines, Given, Progress, Records, Vault},
         spec::{File, Stack, validate},
         world::{Balancer, Engine, OpsWorks, Owned, Provided, Rest, Trouble},
     };
@@ -121,12 +121,14 @@ mod tests {
             Some(1)
         }
 
-        async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+        async fn apply(&self, _: &Node, _: &EngineAction, _: &Given, _: &Progress) -> Result<(), Trouble> {
             unreachable!("nothing is done")
         }
 
         async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
     }
+
+    impl Vault for Fake {}
 
     impl Records for Fake {
         fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {
@@ -166,6 +168,7 @@ mod tests {
             owned: Owned::default(),
             engines: BTreeMap::new(),
             registry: containers().map(|image| (image, Seen::Known(format!("sha256:{:064}", 1)))).collect(),
+            secrets: BTreeMap::new(),
         };
         let mut world = World::new(seen, Timestamp::UNIX_EPOCH);
         let mut facts = Facts::default();
@@ -187,8 +190,13 @@ mod tests {
     async fn an_instance_is_asked_who_is_connected_while_it_is_out_and_nothing_of_it_was_stopped() {
         let (desired, world) = converged();
         let fake = Arc::new(Fake { world: Mutex::new(world), asked: AtomicUsize::new(0) });
-        let ports =
-            Ports { cloud: fake.clone(), balancers: fake.clone(), engines: fake.clone(), records: fake.clone() };
+        let ports = Ports {
+            cloud: fake.clone(),
+            balancers: fake.clone(),
+            engines: fake.clone(),
+            records: fake.clone(),
+            vault: fake.clone(),
+        };
         let mut picture = Picture::new(ports);
         let set_out = |out: bool| {
             let mut world = fake.world.lock().unwrap();

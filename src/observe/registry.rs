@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         action::{Access, EngineAction},
-        ports::Progress,
+        ports::{Given, Progress},
         world::Engine,
     };
 
@@ -173,7 +173,7 @@ mod tests {
             self.says.get(node.hostname.as_str()).cloned().ok_or_else(|| trouble(Class::Terminal))
         }
 
-        async fn apply(&self, _: &Node, _: &EngineAction, _: &Progress) -> Result<(), Trouble> {
+        async fn apply(&self, _: &Node, _: &EngineAction, _: &Given, _: &Progress) -> Result<(), Trouble> {
             unreachable!("nothing is done")
         }
 

@@ -58,9 +58,7 @@ pub fn leftovers(
         let kept_for = looks.iter().find(|look| *name == look.slot.old_name() || *name == look.slot.failed_name());
         let unwanted = match kept_for {
             Some(look) if name.ends_with(OLD) => look.done && over(&look.slot.app.name, &look.slot.container.name),
-            Some(look) if name.ends_with(FAILED) => {
-                container.labels.get(label::RELEASE) != Some(&look.rendered.release) && look.done
-            }
+            Some(look) if name.ends_with(FAILED) => !look.rendered.is_of(container) && look.done,
             _ => true,
         };
         if unwanted {

@@ -273,6 +273,7 @@ mod tests {
             owned: Owned::default(),
             engines: BTreeMap::new(),
             registry: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 

@@ -394,6 +394,7 @@ fn created(run: &Run, id: String) -> ContainerSeen {
         health: run.health_check.as_ref().map(|_| Health::Starting),
         started_at: None,
         finished_at: None,
+        secrets: run.secrets.iter().filter_map(|(name, kept)| Some((name.clone(), kept.sealed?))).collect(),
         last_words: None,
     }
 }

@@ -161,6 +161,9 @@ impl One<'_> {
         if self.known.facts.paused(app).is_some() {
             return Progress::Waits(waits_for_resume(app), None);
         }
+        if let Some(on) = &self.slot.unread {
+            return Progress::Waits(on.clone(), None);
+        }
         let image = &self.slot.image;
         if let Some((hostname, _)) = self.known.engines.iter().find(|(_, e)| !e.images.contains_key(image)) {
             let on = format!("image {} to be on {hostname} before the migration", crate::spec::image::shown(image));

@@ -27,6 +27,7 @@ pub mod releases;
 pub mod render;
 mod resolve;
 pub mod rollout;
+mod secrets;
 pub mod slot;
 mod soak;
 mod standing;

@@ -109,6 +109,11 @@ impl Look<'_> {
             self.need = waits(on);
             return false;
         }
+        if let Some(on) = &self.slot.unread {
+            self.stalled = true;
+            self.need = waits(on);
+            return false;
+        }
         if !engine.images.contains_key(image) {
             self.need = Need::Wait { on: format!("image {} to be on {hostname}", image::shown(image)), until: None };
             self.missing_image = Some(image.clone());
@@ -213,14 +218,13 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
     // A container of the same release was only linked otherwise; there is nothing to go back to. Nor is there when the
     // older one cannot work with what the migration has left behind.
     let no_way_back = slot.container.migration.as_ref().is_some_and(|migration| !migration.reversible);
-    let fallback =
-        old.filter(|_| !no_way_back).filter(|old| old.labels.get(label::RELEASE) != Some(&look.rendered.release));
+    let fallback = old.filter(|_| !no_way_back).filter(|old| !look.rendered.is_of(old));
     let dragged = releases.is_dragged(place.hostname, &slot.name);
     let go_back = dragged
         || failure.is_some_and(|failure| {
             slot.app.rollout.on_failure == OnFailure::Rollback
                 || failure.hostname == place.hostname
-                || failed.is_some_and(|f| f.labels.get(label::RELEASE) == Some(&look.rendered.release))
+                || failed.is_some_and(|failed| look.rendered.is_of(failed))
         });
     let stop = |name: &str, container: &ContainerSeen| EngineAction::Stop {
         id: container.id.clone(),
@@ -413,13 +417,16 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         (None, None) => None,
     };
     if let Some(where_and_why) = where_and_why {
+        let changes = match slot.secrets.is_empty() {
+            true => "the manifest or the image changes",
+            false => "the manifest, the image or a value that is kept elsewhere changes",
+        };
         let back = |state: &str| {
             Need::Stuck(Condition {
                 kind: Kind::ReleaseFailed,
                 subject: subject.clone(),
                 message: format!(
-                    "{where_and_why}; {state}. It is not tried again until the manifest or the image changes, or \
-                     {} asks for it",
+                    "{where_and_why}; {state}. It is not tried again until {changes}, or {} asks for it",
                     command("deploy", &slot.app.name)
                 ),
             })

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     container::{is_ours, last_words},
     facts::{Facts, Failure},
-    render::{label, release},
+    render::{label, release_seen, release_wanted},
     slot::{OLD, Slot},
 };
 use crate::{
@@ -60,7 +60,7 @@ impl Releases {
         if releases.failed.is_empty() {
             return releases;
         }
-        let declared: Vec<String> = slots.iter().map(|slot| release(desired, slot)).collect();
+        let declared: Vec<String> = slots.iter().map(|slot| release_wanted(desired, slot)).collect();
         for (hostname, engine) in engines {
             while slots.iter().zip(&declared).any(|(slot, declared)| releases.drags(slot, declared, hostname, engine)) {
             }
@@ -86,7 +86,7 @@ impl Releases {
     fn kept(&mut self, desired: &Desired, slot: &Slot<'_>, hostname: &str, engine: &Engine) {
         if let Some(container) = engine.containers.get(&slot.failed_name())
             && is_ours(container, &desired.stack.name)
-            && let Some(release) = container.labels.get(label::RELEASE)
+            && let Some(release) = release_seen(container)
         {
             let said = last_words(container);
             let words = match container.state {
@@ -106,7 +106,7 @@ impl Releases {
                 _ if container.health == Some(Health::Healthy) || said.is_empty() => String::new(),
                 _ => said,
             };
-            self.note(release, hostname, slot, words);
+            self.note(&release, hostname, slot, words);
         }
     }
 
@@ -117,7 +117,7 @@ impl Releases {
             && let Some(failure) = facts.failures.get(&key)
             && given_up(failure)
         {
-            self.note(&release(desired, slot), hostname, slot, failure.trouble.message.clone());
+            self.note(&release_wanted(desired, slot), hostname, slot, failure.trouble.message.clone());
             self.remembered.insert(key);
         }
     }
@@ -139,7 +139,7 @@ impl Releases {
         if !goes_back {
             return false;
         }
-        let not_declared = |container: &&ContainerSeen| container.labels.get(label::RELEASE) != Some(declared);
+        let not_declared = |container: &&ContainerSeen| release_seen(container).as_ref() != Some(declared);
         let goes_back_to = [slot.old_name(), slot.name.clone()]
             .into_iter()
             .filter_map(|name| engine.containers.get(&name))

@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 
 use super::slot::{MIGRATION, Slot};
 use crate::{
-    action::{DataMount, Run},
+    action::{DataMount, Kept, Run},
+    secret::Sealed,
     spec::{
-        Desired, HealthCheck, Options,
+        Desired, HealthCheck, Options, Value,
         health::Probe,
         interpolate::{Names, interpolate, opsworks_name},
         logging::Logging,
@@ -44,9 +45,14 @@ pub mod label {
     pub const TRAFFIC: &str = "evenkeel.traffic";
     /// Of a migration's container: which one it is.
     pub const MIGRATION: &str = "evenkeel.migration";
+    /// The variables that it was given by reference, with blanks between them.
+    pub const SECRETS: &str = "evenkeel.secrets";
     /// The containers it is linked with or takes volumes from, as `name=id`, with commas.
     pub const NEEDS: &str = "evenkeel.needs";
 }
+
+/// The variable that holds the id of the image.
+const RELEASE_TAG: &str = "RELEASE_TAG";
 
 /// What is filled in per instance.
 #[derive(Debug, Clone, Copy)]
@@ -73,12 +79,14 @@ const ANYWHERE: Place<'static> = Place { hostname: "\u{0}hostname", public_ip: "
 pub struct Rendered {
     /// What the engine is told; labels and `RELEASE_TAG` are added by [`Rendered::for_engine`].
     pub run: Run,
-    /// The same on every instance.
+    /// The same on every instance, another one for every value of what is kept elsewhere.
     pub release: String,
     /// Of this instance.
     pub spec_hash: String,
     /// The containers of the same engine that must exist first.
     pub needs: Vec<String>,
+    /// The label of the release, whatever was given by reference.
+    declared: String,
 }
 
 /// Fills in a slot for one instance.
@@ -99,8 +107,35 @@ pub fn render(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, serves: bool
         (label::REVISION.into(), desired.revision.clone()),
         (label::TRAFFIC.into(), serves.to_string()),
     ]);
+    mark_secrets(&mut run);
     let needs = needs(&run);
-    Rendered { run, release, spec_hash, needs }
+    Rendered { run, release: with_values(&release, &slot.secrets), spec_hash, needs, declared: release }
+}
+
+fn mark_secrets(run: &mut Run) {
+    let names: Vec<&str> = run.secrets.keys().map(String::as_str).collect();
+    if !names.is_empty() {
+        run.labels.insert(label::SECRETS.into(), names.join(" "));
+    }
+}
+
+/// A release with the values that it was given: one that was rotated makes another of it.
+fn with_values(release: &str, secrets: &BTreeMap<String, Sealed>) -> String {
+    if secrets.is_empty() {
+        return release.to_owned();
+    }
+    let values: Vec<String> = secrets.iter().map(|(name, sealed)| format!("{name}={}", sealed.digits())).collect();
+    format!("{release} with {}", digest(&values.join(" ")))
+}
+
+/// The release of a container as it was seen, and that of a slot.
+pub(super) fn release_seen(container: &ContainerSeen) -> Option<String> {
+    Some(with_values(container.labels.get(label::RELEASE)?, &container.secrets))
+}
+
+/// See [`Rendered::release`].
+pub(super) fn release_wanted(desired: &Desired, slot: &Slot<'_>) -> String {
+    with_values(&release(desired, slot), &slot.secrets)
 }
 
 /// The containers that it is linked with or takes volumes from.
@@ -132,7 +167,9 @@ pub fn migration_run(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, comma
         (label::MIGRATION.into(), key.to_owned()),
         (label::TRAFFIC.into(), false.to_string()),
     ]);
-    Rendered { needs: needs(&run), run, release: release(desired, slot), spec_hash: String::new() }
+    mark_secrets(&mut run);
+    let declared = release(desired, slot);
+    Rendered { needs: needs(&run), run, release: declared.clone(), spec_hash: String::new(), declared }
 }
 
 /// Which migration it is: the same release with the same command has the same.
@@ -157,7 +194,7 @@ impl Rendered {
         let mut run = self.run.clone();
         run.labels.insert(label::NEEDS.into(), self.needs_now(engine));
         if let Some(id) = engine.images.get(&run.image) {
-            run.env.insert("RELEASE_TAG".into(), id.clone());
+            run.env.insert(RELEASE_TAG.into(), id.clone());
         }
         run
     }
@@ -165,7 +202,18 @@ impl Rendered {
     /// True when the container is what is declared, linked to the containers that are there now.
     pub fn matches(&self, container: &ContainerSeen, engine: &Engine) -> bool {
         let is = |name: &str, value: &str| container.labels.get(name).is_some_and(|found| found == value);
-        is(label::SPEC_HASH, &self.spec_hash) && self.is_linked(container, engine)
+        is(label::SPEC_HASH, &self.spec_hash) && self.has_values(container) && self.is_linked(container, engine)
+    }
+
+    /// True when it has every value that could be read: one that could not counts as the one that it has.
+    fn has_values(&self, container: &ContainerSeen) -> bool {
+        let read = self.run.secrets.iter().filter_map(|(name, kept)| Some((name, kept.sealed.as_ref()?)));
+        read.into_iter().all(|(name, sealed)| container.secrets.get(name) == Some(sealed))
+    }
+
+    /// True for a container of this release, as far as that can be told.
+    pub fn is_of(&self, container: &ContainerSeen) -> bool {
+        container.labels.get(label::RELEASE) == Some(&self.declared) && self.has_values(container)
     }
 
     /// True when the container is linked to the containers that are there now.
@@ -202,10 +250,17 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
     let text = |value: &String, names: &Names<'_>| interpolate(value, names).unwrap_or_else(|_| value.clone());
     let list = |values: &[String], names: &Names<'_>| values.iter().map(|value| text(value, names)).collect::<Vec<_>>();
 
-    let mut env = BTreeMap::new();
-    let base = container.env_from.as_ref().and_then(|from| slot.app.containers.iter().find(|c| &c.name == from));
-    for source in base.iter().map(|c| &c.env).chain([&container.env]) {
-        env.extend(source.iter().map(|(name, value)| (name.clone(), text(value, &plain))));
+    let (mut env, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+    for (name, value) in slot.app.env_of(container) {
+        match value {
+            Value::Text(value) => drop(env.insert(name.clone(), text(value, &plain))),
+            // Filled in by the engine's image, whatever is declared.
+            Value::Reference(_) if name == RELEASE_TAG => {}
+            Value::Reference(from) => {
+                let kept = Kept { from: from.clone(), sealed: slot.secrets.get(name).copied() };
+                secrets.insert(name.clone(), kept);
+            }
+        }
     }
 
     let mut data_volumes = Vec::new();
@@ -243,6 +298,7 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
         name: slot.name.clone(),
         image: slot.image.clone(),
         env,
+        secrets,
         binds,
         anonymous_volumes,
         data_volumes,

@@ -15,6 +15,7 @@ use super::{
     releases::Releases,
     render::Place,
     resolve::{Known, resolve},
+    secrets,
     slot::{Slot, slots},
     standing::{Standing, standing},
     traffic,
@@ -50,6 +51,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
         staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
     let known = Known { desired, engines: &engines, seen, facts, now };
     resolve(plan, &known, &mut slots);
+    secrets::resolve(plan, seen, &mut slots);
     heed(plan, &known, layer, &staying, &slots);
     migrate(plan, &known, layer, &staying, &mut slots);
     wait_for_strays(plan, &known, &slots);

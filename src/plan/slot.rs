@@ -1,8 +1,14 @@
 //! A slot: the place of one replica of one container on every instance of a layer.
 
-use std::{collections::BTreeSet, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
-use crate::spec::{App, Container, Desired, Layer, container::Deploy};
+use crate::{
+    secret::Sealed,
+    spec::{App, Container, Desired, Layer, container::Deploy},
+};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -27,6 +33,10 @@ pub struct Slot<'a> {
     pub migrating: Option<String>,
     /// The migration of the app that must be over before a container that runs is replaced.
     pub held: Option<String>,
+    /// The values of the variables that are kept elsewhere, as far as they could be read.
+    pub secrets: BTreeMap<String, Sealed>,
+    /// What it waits for when one of them could not.
+    pub unread: Option<String>,
     /// Its release, which is the same on every instance, once it was asked for.
     pub(super) release: OnceLock<String>,
 }
@@ -76,6 +86,8 @@ pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
                 migration: None,
                 migrating: None,
                 held: None,
+                secrets: BTreeMap::new(),
+                unread: None,
                 release: OnceLock::new(),
             })
         })

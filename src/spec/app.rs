@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Container, Rollout, logging::Logging};
+use super::{Container, Rollout, Value, logging::Logging};
 
 /// `kind: App`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +33,12 @@ impl App {
     /// True when the app declares `APP_TYPE: docker`; every other app is left alone.
     pub fn is_docker(&self) -> bool {
         self.environment.get("APP_TYPE").is_some_and(|kind| kind == "docker")
+    }
+
+    /// The variables of one of its containers: those that `envFrom` names first, overridden by its own.
+    pub fn env_of<'a>(&'a self, container: &'a Container) -> BTreeMap<&'a String, &'a Value> {
+        let base = container.env_from.as_ref().and_then(|from| self.containers.iter().find(|it| it.name == *from));
+        base.iter().flat_map(|base| &base.env).chain(&container.env).collect()
     }
 
     /// The name in lower case with everything but letters and digits as dashes: what labels, volume names and

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{HealthCheck, Options, migration::Migration};
+use super::{HealthCheck, Options, Value, migration::Migration};
 
 /// One entry of `spec.containers`. Strings may still hold `%{…}`; they are filled in per instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,7 +24,7 @@ pub struct Container {
     /// How it is stopped.
     pub stop: Stop,
     /// Environment variables.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Value>,
     /// Another container of the app whose `env` is taken first.
     pub env_from: Option<String>,
     /// As `docker run -v`.

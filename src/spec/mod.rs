@@ -19,9 +19,10 @@ pub mod problem;
 pub mod rollout;
 pub mod stack;
 pub mod validate;
+pub mod value;
 pub mod volume;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -34,6 +35,7 @@ pub use port::Port;
 pub use problem::{File, Problem};
 pub use rollout::Rollout;
 pub use stack::{Layer, Stack};
+pub use value::{Reference, Value};
 
 /// One stack with every app that is declared for it: the desired side of one reconciliation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,6 +46,16 @@ pub struct Desired {
     pub stack: Stack,
     /// Its apps, in the order of their names.
     pub apps: Vec<App>,
+}
+
+impl Desired {
+    /// Every value that is kept elsewhere and needed by what runs.
+    pub fn references(&self) -> BTreeSet<Reference> {
+        let apps = self.apps.iter().filter(|app| app.is_docker());
+        let values =
+            apps.flat_map(|app| app.containers.iter().flat_map(|container| app.env_of(container).into_values()));
+        values.filter_map(Value::reference).cloned().collect()
+    }
 }
 
 /// Everything that one revision declares, by stack name.

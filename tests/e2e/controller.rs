@@ -40,11 +40,16 @@ pub struct Controller {
 impl Controller {
     /// Starts it on a source, with its state in `dir`. Its log goes on where an earlier one's ended.
     pub fn start(source: &str, dir: &Path, options: &[&str]) -> Controller {
+        Controller::start_with(source, dir, options, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(source: &str, dir: &Path, options: &[&str], env: &[(&str, &str)]) -> Controller {
         let (state, log) = (dir.join("state"), dir.join("controller.log"));
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(program());
         command.args(["run", "--source", source, "--git-poll", "1", "--state"]).arg(&state);
-        command.args(options).envs(&GROUND.env).stdin(Stdio::null());
+        command.args(options).envs(&GROUND.env).envs(env.iter().copied()).stdin(Stdio::null());
         command.stdout(file.try_clone().unwrap()).stderr(file);
         Controller { child: command.spawn().expect("the controller starts"), state, log }
     }

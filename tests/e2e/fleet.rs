@@ -103,8 +103,13 @@ impl Fleet {
 
     /// `evenkeel run` on the repository.
     pub fn start(&self, options: &[&str]) -> Controller {
+        self.start_with(options, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(&self, options: &[&str], env: &[(&str, &str)]) -> Controller {
         let source = format!("git+file://{}", self.repository().display());
-        Controller::start(&source, &self.dir(), options)
+        Controller::start_with(&source, &self.dir(), options, env)
     }
 
     /// One call of OpsWorks' API, as anybody with a console could make it.

@@ -17,5 +17,6 @@ mod manifest;
 mod operator;
 mod releases;
 mod rollouts;
+mod secrets;
 mod trouble;
 mod truth;

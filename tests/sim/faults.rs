@@ -142,6 +142,7 @@ pub fn strangers(sim: &mut Sim) {
             health: None,
             started_at: None,
             finished_at: None,
+            secrets: BTreeMap::new(),
             last_words: None,
         };
         if let Some(engine) = sim.real.engine_mut(&hostname) {

@@ -140,6 +140,11 @@ impl Watch {
                 return real.violate(format!("{action}, and the image that comes next is not there"));
             }
         }
+        // Of two of it, one may go.
+        let other = name.strip_suffix(".old").map_or_else(|| format!("{name}.old"), str::to_owned);
+        if matches!(what, EngineAction::Stop { .. }) && engine.containers.get(&other).is_some_and(is_well) {
+            return;
+        }
         if matches!(what, EngineAction::Stop { .. }) && serves(&container) && is_well(&container) {
             if real.any_replica {
                 let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());

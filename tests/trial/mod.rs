@@ -12,8 +12,9 @@ use std::{
 use evenkeel::{
     action::{Action, EngineAction, Lane, Migrated, Release},
     plan::{Facts, Failure, Intent, Plan, Released, imagine::World, plan},
+    secret::{Sealed, Secret},
     spec::{
-        Desired, File, image,
+        Desired, File, Reference, image,
         stack::{LoadBalancer, Provider},
         validate,
     },
@@ -142,6 +143,12 @@ pub fn registry(desired: &Desired) -> BTreeMap<String, Seen<String>> {
     images.map(|image| (image.clone(), Seen::Known(first_digest(image)))).collect()
 }
 
+/// Every value that is kept elsewhere can be read.
+pub fn secrets(desired: &Desired) -> BTreeMap<Reference, Seen<Sealed>> {
+    let values = desired.references().into_iter();
+    values.map(|it| (it.clone(), Seen::Known(Secret::new(format!("the first {it}")).seal()))).collect()
+}
+
 impl Trial {
     /// Nothing exists but the load balancers that are declared to exist.
     pub fn new(manifest: &str) -> Trial {
@@ -156,6 +163,7 @@ impl Trial {
             owned: Owned { declared, ..Owned::default() },
             engines: BTreeMap::new(),
             registry: registry(&desired),
+            secrets: secrets(&desired),
         };
         Trial {
             manifest: manifest.to_owned(),
@@ -191,6 +199,9 @@ impl Trial {
         self.facts.failures.clear();
         for (image, digest) in registry(&self.desired) {
             self.world.seen.registry.entry(image).or_insert(digest);
+        }
+        for (reference, value) in secrets(&self.desired) {
+            self.world.seen.secrets.entry(reference).or_insert(value);
         }
         self.join();
         self.look_at_balancers();

@@ -10,7 +10,7 @@ use super::{
     quantity::{duration, duration_above_zero},
 };
 use crate::spec::{
-    App, Rollout,
+    App, Rollout, Value,
     app::DataSource,
     rollout::{OnFailure, Share},
 };
@@ -31,7 +31,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
     let Some(map) = spec.and_then(|spec| report.map(spec, "an app's `spec`")) else { return app };
     app.stack = map.required("stack", Report::word).unwrap_or_default();
     app.layer = map.required("layer", Report::word).unwrap_or_default();
-    app.environment = map.optional("environment", container::environment).unwrap_or_default();
+    app.environment = map.optional("environment", environment).unwrap_or_default();
     app.data_source = map.optional("dataSource", data_source).flatten();
     app.data_volumes = map.optional("dataVolumes", data_volumes).unwrap_or_default();
     app.logging = map.optional("logging", logging::read);
@@ -41,6 +41,20 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
     map.later(&["registries", "notifications", "database", "cron", "migration"]);
     map.finish();
     app
+}
+
+/// Every variable as it stands: OpsWorks keeps them, and no container gets them.
+fn environment(report: &Report<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
+    let values = container::environment(report, node)?;
+    let texts = values.into_iter().filter_map(|(name, value)| match value {
+        Value::Text(text) => Some((name, text)),
+        Value::Reference(_) => {
+            let help = "give it in `env` of the containers: what stands here reaches none of them".to_owned();
+            let span = &node.at(&name).span;
+            report.tell(span, "an app's `environment` takes no value by reference", Some(help))
+        }
+    });
+    Some(texts.collect())
 }
 
 /// `{rds: …, database: …}`, `{opsworks: true, database: …}` or `none`.

@@ -8,9 +8,10 @@ use super::{
     node::{Data, Node},
     options,
     quantity::{duration, duration_above_zero},
+    value,
 };
 use crate::spec::{
-    Container,
+    Container, Value,
     container::{Deploy, Stop, Way},
     image,
 };
@@ -21,8 +22,6 @@ const STARTUP_TIME: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// More replicas than this on one instance are a slip of the finger.
 const MAX_REPLICAS: u32 = 1000;
-/// Where a value could come from, in a later version.
-const REFERENCES: [&str; 6] = ["ssm", "secretsManager", "secret", "env", "file", "valueFrom"];
 /// The signals that ask a process to end. SIGKILL does not ask.
 const SIGNALS: [&str; 8] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "ABRT"];
 
@@ -81,20 +80,15 @@ fn name(report: &Report<'_>, node: &Node) -> Option<String> {
     report.tell(&node.span, format!("`{name}` is not the name of a container"), help)
 }
 
-/// Names to values; a value may be any scalar and is taken as it was written.
-pub(super) fn environment(report: &Report<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
+/// Names to values; a value may be any scalar and is taken as it was written, or be kept elsewhere.
+pub(super) fn environment(report: &Report<'_>, node: &Node) -> Option<BTreeMap<String, Value>> {
     report.table(node, "an environment", |report, entry| {
         let key = &entry.key;
         if key.is_empty() || key.chars().any(|c| c == '=' || c.is_whitespace() || c.is_control()) {
             report.tell::<()>(&entry.key_span, format!("`{key}` is not the name of a variable"), None);
         }
-        if let Data::Map(entries) = &entry.value.data
-            && let Some(reference) = entries.iter().find(|entry| REFERENCES.contains(&entry.key.as_str()))
-        {
-            return report.unsupported(&entry.value.span, &format!("a value by reference (`{}`)", reference.key));
-        }
-        let value = report.text(&entry.value)?;
-        if value.contains('\0') {
+        let value = value::value(report, &entry.value)?;
+        if value.text().is_some_and(|text| text.contains('\0')) {
             return report.tell(&entry.value.span, "a variable cannot hold a NUL character", None);
         }
         Some(value)

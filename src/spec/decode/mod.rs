@@ -16,6 +16,7 @@ mod node;
 mod options;
 mod quantity;
 mod stack;
+mod value;
 
 use std::{ops::Range, sync::Arc};
 

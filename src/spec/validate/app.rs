@@ -106,8 +106,8 @@ impl Checker<'_> {
         for (i, word) in container.migration.iter().flat_map(|migration| migration.command.iter().enumerate()) {
             self.filled(&format!("migration/{i}"), word);
         }
-        for (name, value) in &container.env {
-            self.filled(&format!("env/{name}"), value);
+        for (name, text) in container.env.iter().filter_map(|(name, value)| Some((name, value.text()?))) {
+            self.filled(&format!("env/{name}"), text);
         }
         if let Some(Probe::Unix { socket, .. }) = container.health_check.as_ref().map(|check| &check.probe) {
             self.filled("healthCheck/unix", socket);
