@@ -100,6 +100,15 @@ struct EngineLook {
 }
 
 impl EngineLook {
+    /// What was seen, with what the engine's clock says by now.
+    fn now(&self) -> Seen<Engine> {
+        let mut seen = self.seen.clone();
+        if let Some(clock) = seen.known_mut().and_then(|engine| engine.clock.as_mut()) {
+            *clock += self.at.elapsed();
+        }
+        seen
+    }
+
     /// An engine that hangs is not waited for on every pass: others would have to wait with it.
     fn is_fresh(&self, images: &BTreeSet<String>, age: Duration) -> bool {
         let age = match self.seen {
@@ -228,7 +237,7 @@ impl Picture {
             let looks =
                 fleet::nodes(desired, &seen).into_iter().map(|node| self.engine(desired, facts, node, ages.engines));
             let engines: BTreeMap<Node, EngineLook> = futures_util::future::join_all(looks).await.into_iter().collect();
-            seen.engines = engines.iter().map(|(node, look)| (node.hostname.clone(), look.seen.clone())).collect();
+            seen.engines = engines.iter().map(|(node, look)| (node.hostname.clone(), look.now())).collect();
             (cloud, seen, engines)
         };
         let secrets = self.secrets.look(stack, &wanted, ages.secrets, self.patience);

@@ -328,6 +328,29 @@ pub struct Engine {
     /// How many connections are established to the ports that a container publishes, by its name. What is not here was
     /// not asked, publishes none, or cannot tell.
     pub connections: BTreeMap<String, u32>,
+    /// What its clock says, where that is known.
+    pub clock: Option<Timestamp>,
+}
+
+impl Observed {
+    /// Tells every time by the clock at which it is `now`.
+    pub fn by_clock(&mut self, now: Timestamp) {
+        self.engines.values_mut().filter_map(Seen::known_mut).for_each(|engine| engine.by_clock(now));
+    }
+}
+
+impl Engine {
+    /// Tells when its containers were started and ended by another clock, at which it is `now`: an engine's may be
+    /// minutes off, and a container be judged before it has had its time.
+    pub fn by_clock(&mut self, now: Timestamp) {
+        let Some(own) = self.clock else { return };
+        self.clock = Some(now);
+        for container in self.containers.values_mut() {
+            for at in [&mut container.started_at, &mut container.finished_at].into_iter().flatten() {
+                *at = now - own.duration_since(*at);
+            }
+        }
+    }
 }
 
 /// So many connections, in words.
@@ -451,6 +474,41 @@ impl Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_engine_tells_by_a_clock_that_is_off_is_told_by_the_one_of_who_looks() {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        let container = ContainerSeen { started_at: at(1_000), finished_at: None, ..container() };
+        let mut engine = Engine {
+            containers: BTreeMap::from([("web0".to_owned(), container)]),
+            clock: at(1_005),
+            ..Engine::default()
+        };
+        engine.by_clock(Timestamp::from_second(50).unwrap());
+        assert_eq!(engine.containers["web0"].started_at, at(45));
+        // Told again by the same clock, it is the same; and one whose clock is not known is left as it is.
+        engine.by_clock(Timestamp::from_second(50).unwrap());
+        assert_eq!((engine.containers["web0"].started_at, engine.clock), (at(45), at(50)));
+        let mut unknown = Engine { clock: None, ..engine.clone() };
+        unknown.by_clock(Timestamp::from_second(90).unwrap());
+        assert_eq!(unknown.containers["web0"].started_at, at(45));
+    }
+
+    fn container() -> ContainerSeen {
+        ContainerSeen {
+            id: "1".into(),
+            labels: BTreeMap::new(),
+            state: State::Running,
+            image: "web:1".into(),
+            image_id: "sha256:1".into(),
+            restarts: 0,
+            health: None,
+            started_at: None,
+            finished_at: None,
+            secrets: BTreeMap::new(),
+            last_words: None,
+        }
+    }
 
     #[test]
     fn every_fault_has_the_class_that_tells_what_to_do() {

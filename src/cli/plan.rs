@@ -90,9 +90,11 @@ pub async fn run(args: Args) -> ExitCode {
         let mut picture = Picture::new(ports.clone()).at_leisure();
         let mut seen = picture.look(desired, &facts, Ages::NOW).await;
         let at = Timestamp::now();
+        seen.by_clock(at);
         // What the controller would put on record first tells which images to look for.
         if facts.record_all(&plan(desired, &seen, &facts, at).actions, at) {
             seen = picture.look(desired, &facts, STILL).await;
+            seen.by_clock(at);
         }
         let now = plan(desired, &seen, &facts, at);
         let whole = forecast(desired, &seen, &facts, at);

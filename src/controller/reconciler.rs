@@ -170,9 +170,10 @@ impl Reconciler {
         }
         let ages = self.ages();
         let remembered = self.remember();
-        let seen = self.picture.look(&self.desired, &self.facts, ages).await;
+        let mut seen = self.picture.look(&self.desired, &self.facts, ages).await;
         self.watch();
         let now = self.clock.now();
+        seen.by_clock(now);
         self.facts.note(&self.desired, &seen, now);
         self.facts.busy = self.running.keys().cloned().collect();
         let plan = match remembered {

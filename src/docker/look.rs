@@ -44,7 +44,8 @@ pub(super) async fn look(transport: &Transport, node: &Node, wanted: &BTreeSet<S
 
 async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error> {
     let all = ListContainersOptionsBuilder::new().all(true).build();
-    let (listed, images, volumes) = tokio::try_join!(
+    let (clock, listed, images, volumes) = tokio::try_join!(
+        client.clock(),
         client.docker.list_containers(Some(all)),
         async {
             if wanted.is_empty() {
@@ -66,6 +67,7 @@ async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error
         images: images::present(wanted, &images),
         volumes: volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect(),
         connections: BTreeMap::new(),
+        clock,
     })
 }
 

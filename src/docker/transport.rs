@@ -61,9 +61,24 @@ pub(super) struct Client {
     pub(super) docker: Docker,
     /// The minor part of the API version agreed upon (1.41 → 41); 0 until it is.
     version: Arc<AtomicUsize>,
+    /// What its clock said, and when that was.
+    clock: Arc<Mutex<Option<(Instant, Timestamp)>>>,
 }
 
+/// How long a clock is taken to go on as it should before it is looked at again.
+const CLOCK: Duration = Duration::from_secs(60);
+
 impl Client {
+    /// The time by the engine's clock; nothing where it does not tell.
+    pub(super) async fn clock(&self) -> Result<Option<Timestamp>, bollard::errors::Error> {
+        let known = || *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().is_none_or(|(at, _)| at.elapsed() > CLOCK) {
+            let told = self.docker.info().await?.system_time.and_then(|time| time.parse().ok());
+            *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = told.map(|time| (Instant::now(), time));
+        }
+        Ok(known().map(|(at, time)| time + at.elapsed()))
+    }
+
     /// The minor part of the API version that requests are sent with.
     pub(super) fn api(&self) -> usize {
         self.version.load(Ordering::Relaxed)
@@ -271,7 +286,7 @@ where
         API_DEFAULT_VERSION,
     )
     .map_err(|error| trouble::of(node, &error))?;
-    Ok(Client { docker, version })
+    Ok(Client { docker, version, clock: Arc::default() })
 }
 
 /// bollard sends paths without a version, which the engine takes as its own newest; this puts in the version

@@ -44,7 +44,7 @@ pub(super) async fn last(
         }
         State::Running => match health(seen, state) {
             Some(words) => words,
-            None if seen.restarts > 0 && fresh(seen) => log(client, seen, state).await,
+            None if seen.restarts > 0 && fresh(client, seen).await => log(client, seen, state).await,
             None => return None,
         },
         State::Paused => return None,
@@ -52,9 +52,10 @@ pub(super) async fn last(
     Some(end(words.trim(), TOLD).to_owned()).filter(|words| !words.is_empty())
 }
 
-fn fresh(seen: &ContainerSeen) -> bool {
-    seen.health != Some(Health::Healthy)
-        && seen.started_at.is_some_and(|at| Timestamp::now().duration_since(at) < SETTLED)
+async fn fresh(client: &Client, seen: &ContainerSeen) -> bool {
+    // Its start is told by the engine's clock.
+    let now = client.clock().await.ok().flatten().unwrap_or_else(Timestamp::now);
+    seen.health != Some(Health::Healthy) && seen.started_at.is_some_and(|at| now.duration_since(at) < SETTLED)
 }
 
 /// What the health check said when it last failed, unless all is well.

@@ -9,7 +9,7 @@ use evenkeel::{
     action::{Action, EngineAction, Migrated},
     plan::{Failure, Intent, Plan, Released, plan},
     spec::Desired,
-    world::{Class, Trouble},
+    world::{Class, Seen, Trouble},
 };
 use jiff::Timestamp;
 
@@ -328,6 +328,10 @@ impl Sim {
             defect.input(self, &mut desired, &mut seen);
         }
         let now = self.clock();
+        for engine in seen.engines.values_mut().filter_map(Seen::known_mut) {
+            engine.clock = Some(self.real.clock());
+        }
+        seen.by_clock(now);
         self.mind.facts.note(&desired, &seen, now);
         self.mind.facts.busy = self.mind.running.keys().cloned().collect();
         self.mind.facts.intents = self.intents.clone();

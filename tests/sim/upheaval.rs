@@ -9,9 +9,7 @@ pub fn inject(sim: &mut Sim) {
     match sim.dice.below(13) {
         0 => sim.hand_over(),
         1 => {
-            // Whether a new container has had its time is judged by its engine's clock against the controller's: they
-            // may not be minutes apart.
-            let by = sim.dice.between(1, 20);
+            let by = if sim.dice.one_in(2) { sim.dice.between(1, 20) } else { sim.dice.between(60, 900) };
             let forward = sim.dice.one_in(2);
             sim.say(format_args!("(the clock jumps {} by {by}s)", if forward { "forward" } else { "back" }));
             let by = i64::try_from(by).expect("seconds") * 1_000;
