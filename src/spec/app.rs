@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Container, Rollout, logging::Logging};
+use super::{Container, Rollout, logging::Logging, network::Network};
 
 /// `kind: App`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +23,8 @@ pub struct App {
     pub data_volumes: BTreeMap<String, Vec<String>>,
     /// How its containers log that do not say so themselves; left out, as the engine is set up.
     pub logging: Option<Logging>,
+    /// The network of its containers that do not choose one.
+    pub network: Network,
     /// How a change is rolled out.
     pub rollout: Rollout,
     /// The containers, in the order in which they are processed.
@@ -33,6 +35,11 @@ impl App {
     /// True when the app declares `APP_TYPE: docker`; every other app is left alone.
     pub fn is_docker(&self) -> bool {
         self.environment.get("APP_TYPE").is_some_and(|kind| kind == "docker")
+    }
+
+    /// The network of one of its containers.
+    pub fn network_of(&self, container: &Container) -> Network {
+        container.network.unwrap_or(self.network)
     }
 
     /// The name in lower case with everything but letters and digits as dashes: what labels, volume names and

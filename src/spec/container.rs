@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{HealthCheck, Options, migration::Migration};
+use super::{HealthCheck, Options, migration::Migration, network::Network};
 
 /// One entry of `spec.containers`. Strings may still hold `%{…}`; they are filled in per instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,6 +47,8 @@ pub struct Container {
     pub traffic: Option<bool>,
     /// A lone replica on a lone instance may be swapped with an interruption.
     pub allow_downtime: bool,
+    /// Its network; left out, its app's.
+    pub network: Option<Network>,
     /// What it is given and denied beyond its image.
     pub options: Options,
 }

@@ -28,6 +28,7 @@ pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
         checker.ports();
         checker.volumes();
         checker.options();
+        checker.network(containers);
     }
 }
 
@@ -38,7 +39,7 @@ pub(super) fn sample(container: &Container) -> Names<'_> {
 }
 
 pub(super) struct Checker<'a> {
-    declared: &'a Declared<App>,
+    pub(super) declared: &'a Declared<App>,
     pub(super) container: &'a Container,
     at: String,
     problems: &'a mut Vec<Problem>,
