@@ -14,6 +14,7 @@ mod in_place;
 mod killed;
 mod load;
 mod manifest;
+mod options;
 mod releases;
 mod rollouts;
 mod trouble;
