@@ -252,4 +252,17 @@ mod tests {
         let endpoints = json!({"EndpointsConfig": {"shop": {"Aliases": ["app0", "app"]}}});
         assert_eq!(network(own), (json!("shop"), endpoints));
     }
+
+    #[test]
+    fn what_is_hashed_of_a_container_without_options_is_what_it_always_was() {
+        let text = serde_json::to_string(&run()).unwrap();
+        assert_eq!(
+            text,
+            "{\"name\":\"app0\",\"image\":\"app:1.2\",\"env\":{},\"binds\":[],\"anonymous_volumes\":[],\"data_volumes\":[],\
+             \"volumes_from\":[],\"links\":[],\"ports\":[],\"hostname\":\"app0.docker1\",\"entrypoint\":null,\
+             \"command\":null,\"health_check\":null,\"stop_signal\":null,\"stop_timeout\":{\"secs\":10,\"nanos\":0},\
+             \"labels\":{}}",
+            "another text would replace every container at an upgrade"
+        );
+    }
 }
