@@ -21,6 +21,7 @@ use crate::{
         HealthCheck, Options, Reference,
         balancer::words,
         image,
+        network::Joined,
         stack::{EbsVolume, RootVolume},
     },
     world::{AppSettings, LayerSettings, StackSettings},
@@ -257,6 +258,15 @@ pub enum EngineAction {
         name: String,
         labels: BTreeMap<String, String>,
     },
+    CreateNetwork {
+        name: String,
+        labels: BTreeMap<String, String>,
+    },
+    /// Removes a network that no container is in.
+    RemoveNetwork {
+        id: String,
+        name: String,
+    },
     Create {
         run: Box<Run>,
     },
@@ -329,6 +339,9 @@ pub struct Run {
     pub links: Vec<String>,
     /// As `docker run -p`.
     pub ports: Vec<Port>,
+    /// Its network.
+    #[serde(skip_serializing_if = "Joined::is_default")]
+    pub network: Joined,
     /// The hostname inside.
     pub hostname: String,
     /// The entrypoint, if not the image's.
@@ -520,6 +533,8 @@ impl fmt::Display for EngineAction {
         match self {
             EngineAction::Pull { image } => write!(f, "pull {}", image::shown(image)),
             EngineAction::CreateVolume { name, .. } => write!(f, "create volume {name}"),
+            EngineAction::CreateNetwork { name, .. } => write!(f, "create network {name}"),
+            EngineAction::RemoveNetwork { name, .. } => write!(f, "remove network {name}"),
             EngineAction::Create { run } => write!(f, "create {} from {}", run.name, image::shown(&run.image)),
             EngineAction::Start { name, .. } => write!(f, "start {name}"),
             EngineAction::Stop { name, stop, .. } => {

@@ -325,6 +325,8 @@ pub struct Engine {
     pub images: BTreeMap<String, String>,
     /// Names of the volumes on it.
     pub volumes: BTreeSet<String>,
+    /// The networks on it that somebody made, by name.
+    pub networks: BTreeMap<String, NetworkSeen>,
     /// How many connections are established to the ports that a container publishes, by its name. What is not here was
     /// not asked, publishes none, or cannot tell.
     pub connections: BTreeMap<String, u32>,
@@ -351,6 +353,24 @@ impl Engine {
             }
         }
     }
+}
+
+impl Engine {
+    /// True while a container that is there, running or not, is in a network.
+    pub fn is_used(&self, network: &NetworkSeen) -> bool {
+        self.containers.values().any(|container| network.users.contains(&container.id))
+    }
+}
+
+/// A network on an engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NetworkSeen {
+    /// The engine's id of it.
+    pub id: String,
+    /// All its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The ids of the containers that are in it.
+    pub users: BTreeSet<String>,
 }
 
 /// So many connections, in words.

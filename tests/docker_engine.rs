@@ -12,6 +12,8 @@
 mod ground;
 #[path = "docker_engine/logging.rs"]
 mod logging;
+#[path = "docker_engine/network.rs"]
+mod network;
 #[path = "docker_engine/options.rs"]
 mod options;
 
@@ -30,6 +32,7 @@ use evenkeel::{
     spec::{
         HealthCheck, Options,
         health::{Probe, Statuses},
+        network::Joined,
     },
     store::Unwritten,
     world::{Class, ContainerSeen, Engine, Health, Seen, State, Trouble},
@@ -248,6 +251,7 @@ fn run(name: &str, script: &str) -> Run {
         volumes_from: vec![],
         links: vec![],
         ports: vec![],
+        network: Joined::default(),
         hostname: format!("{name}.docker1"),
         entrypoint: Some(vec!["/bin/sh".into(), "-c".into()]),
         command: Some(vec![script.into()]),

@@ -17,7 +17,7 @@ use evenkeel::{
     action::{Access, EngineAction, Node, Run, StopHow},
     docker::{Certs, Engines, Keys},
     ports::{Engines as _, Given, HostKeys, Progress},
-    spec::Options,
+    spec::{Options, network::Joined},
     store::Store,
     world::{Class, Engine, Seen, State, Trouble},
 };
@@ -175,6 +175,7 @@ fn run(name: &str) -> Run {
         volumes_from: vec![],
         links: vec![],
         ports: vec![],
+        network: Joined::default(),
         hostname: name.into(),
         entrypoint: Some(vec!["/bin/sh".into(), "-c".into()]),
         command: Some(vec!["trap 'exit 0' TERM; while :; do sleep 0.1; done".into()]),

@@ -7,7 +7,7 @@
 //! does not) · `until TEXT` (up to and with the first action that
 //! begins so) · `broken IMAGE HOW` ·
 //! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
-//! · `container HOST/NAME STATE` · `connected HOST/NAME NUMBER` · `foreign HOST/NAME` · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
+//! · `container HOST/NAME STATE` · `connected HOST/NAME NUMBER` · `foreign HOST/NAME` · `network HOST/NAME [gone]` (one that is not ours) · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
 //! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` (reads miss it), `lost ACTION` (it is done, and its answer
 //! never comes), `impaired HOST`, `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
 //! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
@@ -36,7 +36,7 @@ use evenkeel::{
     plan::{Intent, forecast::forecast},
     secret::Secret,
     spec::{Reference, image},
-    world::{Class, ContainerSeen, Health, Seen, State, Target, Trouble},
+    world::{Class, ContainerSeen, Health, NetworkSeen, Seen, State, Target, Trouble},
 };
 use trial::{Broken, Trial, first_digest};
 
@@ -312,6 +312,16 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         "connected" => {
             let (host, name) = words[0].split_once('/').expect("HOST/NAME");
             trial.engine(host).connections.insert(name.into(), words[1].parse().expect("a number"));
+        }
+        "network" => {
+            let (host, name) = rest.split_once('/').expect("HOST/NAME");
+            let (name, gone) = name.split_once(' ').map_or((name, false), |(name, _)| (name, true));
+            if gone {
+                trial.engine(host).networks.remove(name);
+                return;
+            }
+            let network = NetworkSeen { id: format!("foreign-{name}"), ..NetworkSeen::default() };
+            trial.engine(host).networks.insert(name.into(), network);
         }
         "foreign" => {
             let (host, name) = rest.split_once('/').expect("HOST/NAME");

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use bollard::{
     errors::Error,
     models::{
-        ContainerInspectResponse, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
+        ContainerInspectResponse, ContainerUpdateBody, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
+        VolumeCreateRequest,
     },
     query_parameters::{
-        CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptionsBuilder,
         RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
         WaitContainerOptionsBuilder,
     },
@@ -59,6 +60,8 @@ impl Call<'_> {
         match what {
             EngineAction::Pull { .. } => Ok(()),
             EngineAction::CreateVolume { name, labels } => self.create_volume(name, labels).await,
+            EngineAction::CreateNetwork { name, labels } => self.create_network(name, labels).await,
+            EngineAction::RemoveNetwork { id, name } => self.remove_network(id, name).await,
             EngineAction::Create { run } => self.create(run, given).await,
             EngineAction::Start { id, name } => self.start(id, name).await,
             EngineAction::Stop { id, stop, .. } => self.stop(id, stop).await,
@@ -75,6 +78,56 @@ impl Call<'_> {
         };
         self.client.docker.create_volume(request).await.map_err(|error| self.trouble(&error))?;
         Ok(())
+    }
+
+    /// An older engine would make a second network of a name, and then take neither by it: so it is asked first.
+    async fn create_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Trouble> {
+        let host = &self.node.hostname;
+        match self.client.docker.inspect_network(name, None::<InspectNetworkOptions>).await {
+            Ok(there) if there.labels.as_ref().and_then(|found| found.get(STACK_LABEL)) == labels.get(STACK_LABEL) => {
+                return Ok(());
+            }
+            Ok(_) => {
+                let message = format!(
+                    "cannot create the network {name} on {host}: there is one that Evenkeel did not make; remove it, or \
+                     declare `adopt: true` on the stack"
+                );
+                return Err(self.says(409, message));
+            }
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
+            Err(error) => return Err(self.trouble(&error)),
+        }
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            labels: Some(labels.clone().into_iter().collect()),
+            ..NetworkCreateRequest::default()
+        };
+        match self.client.docker.create_network(request).await {
+            Ok(_) => Ok(()),
+            Err(Error::DockerResponseServerError { status_code, message }) => {
+                let advice = match message.contains("address pool") {
+                    true => {
+                        "; the engine has no range of addresses left: remove networks that nobody uses, or give it \
+                             more (default-address-pools of its daemon.json)"
+                    }
+                    false => "",
+                };
+                let message = format!("cannot create the network {name} on {host}: {}{advice}", message.trim());
+                Err(self.says(status_code, message))
+            }
+            Err(error) => Err(self.trouble(&error)),
+        }
+    }
+
+    async fn remove_network(&self, id: &str, name: &str) -> Result<(), Trouble> {
+        match self.client.docker.remove_network(id).await {
+            Err(Error::DockerResponseServerError { status_code: 403, message }) => {
+                let host = &self.node.hostname;
+                Err(self.says(403, format!("cannot remove the network {name} on {host}: {}", message.trim())))
+            }
+            outcome => self.settle(outcome),
+        }
     }
 
     async fn create(&self, run: &Run, given: &Given) -> Result<(), Trouble> {

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions, PortBinding, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointSettings, HostConfig, Mount, MountType, MountVolumeOptions, NetworkingConfig,
+    PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::{health, options};
 use crate::{
     action::{DataMount, Port, Run},
     secret::Secret,
-    spec::options::Restart,
+    spec::{network::Joined, options::Restart},
 };
 
 /// The body of `POST /containers/create`.
@@ -37,14 +37,33 @@ pub(super) fn body(run: &Run, secrets: &BTreeMap<String, Secret>) -> ContainerCr
             links: some(run.links.clone()),
             port_bindings: Some(bindings(&run.ports)).filter(|bindings| !bindings.is_empty()),
             restart_policy: Some(restart_policy(run)),
+            network_mode: network_mode(&run.network),
             ..options::host_config(&run.options)
         }),
+        networking_config: endpoint(&run.network),
         ..ContainerCreateBody::default()
     }
 }
 
 fn owned((name, value): (&String, &String)) -> (String, String) {
     (name.clone(), value.clone())
+}
+
+/// The engine's default needs no saying.
+fn network_mode(network: &Joined) -> Option<String> {
+    match network {
+        Joined::Bridge => None,
+        Joined::Host => Some("host".to_owned()),
+        Joined::None => Some("none".to_owned()),
+        Joined::Own { name, .. } => Some(name.clone()),
+    }
+}
+
+/// Under which names the others of its network find it.
+fn endpoint(network: &Joined) -> Option<NetworkingConfig> {
+    let Joined::Own { name, aliases } = network else { return None };
+    let settings = EndpointSettings { aliases: some(aliases.clone()), ..EndpointSettings::default() };
+    Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(name.clone(), settings)])) })
 }
 
 /// What is run once is never started again, whatever is declared of its service.
@@ -133,6 +152,7 @@ mod tests {
             volumes_from: vec![],
             links: vec![],
             ports: vec![],
+            network: Joined::default(),
             hostname: "app0.docker1".into(),
             entrypoint: None,
             command: None,
@@ -242,5 +262,32 @@ mod tests {
         let sent = sent(&Run { options, labels: [("evenkeel.stack".into(), "shop".into())].into(), ..run() });
         assert_eq!(sent["Labels"], json!({"evenkeel.stack": "shop", "team": "web"}));
         assert_eq!(sent["User"], "1000");
+    }
+
+    #[test]
+    fn a_container_is_in_the_network_that_is_declared_under_its_names() {
+        let network = |network| {
+            let sent = sent(&Run { network, ..run() });
+            (sent["HostConfig"]["NetworkMode"].clone(), sent["NetworkingConfig"].clone())
+        };
+        assert_eq!(network(Joined::Bridge), (json!(null), json!(null)));
+        assert_eq!(network(Joined::Host), (json!("host"), json!(null)));
+        assert_eq!(network(Joined::None), (json!("none"), json!(null)));
+        let own = Joined::Own { name: "shop".into(), aliases: vec!["app0".into(), "app".into()] };
+        let endpoints = json!({"EndpointsConfig": {"shop": {"Aliases": ["app0", "app"]}}});
+        assert_eq!(network(own), (json!("shop"), endpoints));
+    }
+
+    #[test]
+    fn what_is_hashed_of_a_container_without_options_is_what_it_always_was() {
+        let text = serde_json::to_string(&run()).unwrap();
+        assert_eq!(
+            text,
+            "{\"name\":\"app0\",\"image\":\"app:1.2\",\"env\":{},\"binds\":[],\"anonymous_volumes\":[],\"data_volumes\":[],\
+             \"volumes_from\":[],\"links\":[],\"ports\":[],\"hostname\":\"app0.docker1\",\"entrypoint\":null,\
+             \"command\":null,\"health_check\":null,\"stop_signal\":null,\"stop_timeout\":{\"secs\":10,\"nanos\":0},\
+             \"labels\":{}}",
+            "another text would replace every container at an upgrade"
+        );
     }
 }

@@ -9,9 +9,12 @@ use bollard::{
     errors::Error,
     models::{
         ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
-        ContainerSummaryStateEnum, HealthStatusEnum,
+        ContainerSummaryStateEnum, HealthStatusEnum, Network,
     },
-    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions, ListVolumesOptions},
+    query_parameters::{
+        InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions, ListNetworksOptions,
+        ListVolumesOptions,
+    },
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -23,7 +26,7 @@ use super::{
 use crate::{
     action::Node,
     secret::Secret,
-    world::{ContainerSeen, Engine, Health, State, Trouble},
+    world::{ContainerSeen, Engine, Health, NetworkSeen, State, Trouble},
 };
 
 /// How long a look may take, whatever happens.
@@ -31,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How many containers are inspected at once.
 const AT_ONCE: usize = 4;
 
-/// Everything on an engine: three lists, and an inspection of each container that is ours.
+/// Everything on an engine: four lists, and an inspection of each container that is ours.
 pub(super) async fn look(transport: &Transport, node: &Node, wanted: &BTreeSet<String>) -> Result<Engine, Trouble> {
     transport
         .within(
@@ -44,7 +47,7 @@ pub(super) async fn look(transport: &Transport, node: &Node, wanted: &BTreeSet<S
 
 async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error> {
     let all = ListContainersOptionsBuilder::new().all(true).build();
-    let (clock, listed, images, volumes) = tokio::try_join!(
+    let (clock, listed, images, volumes, networks) = tokio::try_join!(
         client.clock(),
         client.docker.list_containers(Some(all)),
         async {
@@ -55,7 +58,9 @@ async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error
             client.docker.list_images(Some(digests)).await
         },
         client.docker.list_volumes(None::<ListVolumesOptions>),
+        client.docker.list_networks(None::<ListNetworksOptions>),
     )?;
+    let networks = by_name(networks, &listed);
     let containers: BTreeMap<String, ContainerSeen> = stream::iter(listed)
         .map(|summary| container(client, summary))
         .buffer_unordered(AT_ONCE)
@@ -66,9 +71,30 @@ async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error
         containers,
         images: images::present(wanted, &images),
         volumes: volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect(),
+        networks,
         connections: BTreeMap::new(),
         clock,
     })
+}
+
+/// The networks, with the containers that are in each, running or not.
+fn by_name(networks: Vec<Network>, listed: &[ContainerSummary]) -> BTreeMap<String, NetworkSeen> {
+    let is_in = |container: &&ContainerSummary, name: &str, id: &str| {
+        let networks = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+        let mode = container.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
+        match networks.and_then(|networks| networks.get(name)) {
+            // One that was never started has no id there yet; another id is that of a network which is gone.
+            Some(there) => there.network_id.as_deref().is_none_or(|found| found.is_empty() || found == id),
+            None => mode == Some(name),
+        }
+    };
+    let seen = networks.into_iter().filter_map(|network| {
+        let (name, id) = (network.name?, network.id?);
+        let users = listed.iter().filter(|it| is_in(it, &name, &id)).filter_map(|it| it.id.clone()).collect();
+        let labels = network.labels.unwrap_or_default().into_iter().collect();
+        Some((name, NetworkSeen { id, labels, users }))
+    });
+    seen.collect()
 }
 
 /// What is told of one container; nothing if it vanished since the list was made.

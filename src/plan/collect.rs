@@ -1,4 +1,5 @@
-//! What is left over on an engine: containers that are no longer declared, and those kept for a rollout that is over.
+//! What is left over on an engine: containers that are no longer declared, those kept for a rollout that is over, and
+//! networks that nothing is in any more.
 
 use super::{
     Facts,
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     action::{EngineAction, StopHow},
     spec::Desired,
-    world::{ContainerSeen, Engine},
+    world::{ContainerSeen, Engine, NetworkSeen},
 };
 
 /// How long an undeclared container has to end.
@@ -65,7 +66,23 @@ pub fn leftovers(
             found.push(leftover(name, container));
         }
     }
+    found.extend(networks(desired, looks, engine));
     found
+}
+
+/// Networks of the stack's apps that nothing declares any more, once the last container in them is gone.
+fn networks(desired: &Desired, looks: &[Look<'_>], engine: &Engine) -> Vec<Leftover> {
+    let is_wanted = |name: &str| looks.iter().any(|look| look.rendered.run.network.own() == Some(name));
+    let is_over = |(name, network): &(&String, &NetworkSeen)| {
+        network.labels.get(label::STACK) == Some(&desired.stack.name) && !is_wanted(name) && !engine.is_used(network)
+    };
+    let over = engine.networks.iter().filter(is_over);
+    over.map(|(name, network)| Leftover {
+        name: name.clone(),
+        serves: false,
+        need: Need::Do(EngineAction::RemoveNetwork { id: network.id.clone(), name: name.clone() }),
+    })
+    .collect()
 }
 
 fn leftover(name: &str, container: &ContainerSeen) -> Leftover {

@@ -5,7 +5,7 @@
 mod balancers;
 mod ec2;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
@@ -14,8 +14,8 @@ use crate::{
     action::{Action, EngineAction, Run},
     spec::Desired,
     world::{
-        Balancer, ContainerSeen, Engine, Health, Instance, Observed, OwApp, OwLayer, OwStack, Rest, Seen, State,
-        Target, tag,
+        Balancer, ContainerSeen, Engine, Health, Instance, NetworkSeen, Observed, OwApp, OwLayer, OwStack, Rest, Seen,
+        State, Target, tag,
     },
 };
 
@@ -339,7 +339,16 @@ fn on_engine(engine: &mut Engine, what: EngineAction, id: String, now: Timestamp
         EngineAction::CreateVolume { name, .. } => {
             engine.volumes.insert(name);
         }
+        EngineAction::CreateNetwork { name, labels } => {
+            engine.networks.entry(name).or_insert(NetworkSeen { id, labels, users: BTreeSet::new() });
+        }
+        EngineAction::RemoveNetwork { id, .. } => engine.networks.retain(|_, network| network.id != id),
         EngineAction::Create { run } => {
+            if !engine.containers.contains_key(&run.name)
+                && let Some(network) = run.network.own().and_then(|name| engine.networks.get_mut(name))
+            {
+                network.users.insert(id.clone());
+            }
             let mut container = created(&run, id);
             container.image_id = engine.images.get(&run.image).cloned().unwrap_or_default();
             engine.containers.entry(run.name.clone()).or_insert(container);

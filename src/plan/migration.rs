@@ -12,6 +12,7 @@ use super::{
     Facts, Plan,
     container::{colon, is_live, is_ours, last_words},
     fleet,
+    node::marks,
     render::{Place, label, migration_key, migration_run, release},
     resolve::Known,
     slot::{MIGRATION, Slot},
@@ -179,13 +180,18 @@ impl One<'_> {
             );
         }
         let missing = rendered.run.data_volumes.iter().find(|mount| !engine.volumes.contains(&mount.volume));
-        let what = match missing {
-            Some(mount) => {
-                let labels = [(label::STACK, &self.known.desired.stack.name), (label::APP, &self.slot.app.name)];
-                let labels = labels.map(|(name, value)| (name.to_owned(), value.clone())).into();
+        let network = rendered.run.network.own();
+        let missing_network = network.filter(|name| !engine.networks.contains_key(*name));
+        let what = match (missing, missing_network) {
+            (Some(mount), _) => {
+                let labels = marks(self.known.desired, self.slot);
                 EngineAction::CreateVolume { name: mount.volume.clone(), labels }
             }
-            None => EngineAction::Create { run: Box::new(rendered.for_engine(engine)) },
+            (None, Some(name)) => {
+                let labels = marks(self.known.desired, self.slot);
+                EngineAction::CreateNetwork { name: name.to_owned(), labels }
+            }
+            (None, None) => EngineAction::Create { run: Box::new(rendered.for_engine(engine)) },
         };
         Progress::Next(node, Box::new(what))
     }

@@ -214,6 +214,27 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
             return;
         }
     }
+    let network = look.rendered.run.network.own().map(|name| (name, engine.networks.get(name)));
+    if let Some((name, Some(seen))) = network
+        && seen.labels.get(label::STACK) != Some(stack)
+        && !desired.stack.adopt
+    {
+        look.need = Need::Stuck(Condition {
+            kind: Kind::Conflict,
+            subject,
+            message: format!(
+                "a network {name} that Evenkeel did not make is on {}; remove it, or set adopt: true in the stack's \
+                 manifest to have it used",
+                place.hostname
+            ),
+        });
+        return;
+    }
+    // Before anything is stopped for it: where it cannot be made, what runs goes on.
+    let network_first = network.and_then(|(name, seen)| match seen {
+        Some(_) => None,
+        None => Some(EngineAction::CreateNetwork { name: name.to_owned(), labels: marks(desired, slot) }),
+    });
     let failure = releases.failed(&look.rendered.release);
     // A container of the same release was only linked otherwise; there is nothing to go back to. Nor is there when the
     // older one cannot work with what the migration has left behind.
@@ -291,11 +312,12 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         }
         if let Some(mount) = look.rendered.run.data_volumes.iter().find(|mount| !engine.volumes.contains(&mount.volume))
         {
-            let labels = BTreeMap::from([
-                (label::STACK.to_owned(), stack.clone()),
-                (label::APP.to_owned(), slot.app.name.clone()),
-            ]);
+            let labels = marks(desired, slot);
             look.need = Need::Do(EngineAction::CreateVolume { name: mount.volume.clone(), labels });
+            return;
+        }
+        if let Some(what) = network_first {
+            look.need = Need::Do(what);
             return;
         }
         look.need = Need::Do(EngineAction::Create { run: Box::new(look.rendered.for_engine(engine)) });
@@ -339,6 +361,14 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
             } else {
                 Need::Do(rename(current, &slot.name, &slot.failed_name()))
             };
+            return;
+        }
+        if network.is_some_and(|(_, seen)| !seen.is_some_and(|seen| seen.users.contains(&current.id)))
+            && !is_live(current)
+        {
+            // Its network was removed while it was down. The engine knows that by its id, so another of that name does
+            // not help: it could never be started.
+            look.need = Need::Do(remove(current, &slot.name));
             return;
         }
         look.need = match verdict {
@@ -465,6 +495,10 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         }
         return;
     }
+    if let Some(what) = network_first {
+        look.need = Need::Do(what);
+        return;
+    }
     look.need = match (current.state, old) {
         // It serves nobody, so nobody misses it.
         (State::Restarting { .. } | State::Paused, _) => Need::Do(stop(&slot.name, current)),
@@ -477,6 +511,12 @@ fn assess(look: &mut Look<'_>, scene: &Scene<'_>) {
         (State::Created | State::Dead, _) | (State::Exited { .. }, Some(_)) => Need::Do(remove(current, &slot.name)),
         (State::Exited { .. }, None) => Need::Do(rename(current, &slot.name, &slot.old_name())),
     };
+}
+
+/// The mark on what an app needs on an engine beside its containers.
+pub(super) fn marks(desired: &Desired, slot: &Slot<'_>) -> BTreeMap<String, String> {
+    let marks = [(label::STACK, &desired.stack.name), (label::APP, &slot.app.name)];
+    marks.map(|(name, value)| (name.to_owned(), value.clone())).into()
 }
 
 /// One that its engine does not start again (`restart`), and that ended soon after its start, is not started at once

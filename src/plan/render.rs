@@ -15,10 +15,11 @@ use crate::{
     action::{DataMount, Kept, Run},
     secret::Sealed,
     spec::{
-        Desired, HealthCheck, Options, Value,
+        App, Desired, HealthCheck, Options, Value,
         health::Probe,
         interpolate::{Names, interpolate, opsworks_name},
         logging::Logging,
+        network::{Joined, Network},
         port::Port,
         volume::Mount,
     },
@@ -155,8 +156,11 @@ pub fn migration_run(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, comma
     run.command = Some(command.iter().map(word).collect());
     run.entrypoint = None;
     run.ports.clear();
-    // Whatever finds a container by its labels must not take the migration for it.
+    // Whatever finds a container by its labels or its name on the network must not take the migration for it.
     run.options.labels.clear();
+    if let Joined::Own { aliases, .. } = &mut run.network {
+        aliases.clear();
+    }
     run.health_check = None;
     run.once = true;
     run.name.push_str(MIGRATION);
@@ -228,6 +232,23 @@ impl Rendered {
             .map(|name| format!("{name}={}", engine.containers.get(name).map_or("", |found| found.id.as_str())))
             .collect();
         ids.join(",")
+    }
+}
+
+/// The name on the engine of an app's own network.
+pub fn network_name(desired: &Desired, app: &App) -> String {
+    format!("evenkeel.{}.{}", crate::spec::interpolate::slug(&desired.stack.name), app.slug())
+}
+
+fn joined(desired: &Desired, slot: &Slot<'_>) -> Joined {
+    match slot.app.network_of(slot.container) {
+        Network::Bridge => Joined::Bridge,
+        Network::Host => Joined::Host,
+        Network::None => Joined::None,
+        Network::App => Joined::Own {
+            name: network_name(desired, slot.app),
+            aliases: vec![slot.name.clone(), slot.container.name.clone()],
+        },
     }
 }
 
@@ -305,6 +326,7 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
         volumes_from,
         links: list(&container.links, &plain),
         ports,
+        network: joined(desired, slot),
         hostname,
         entrypoint: container.entrypoint.clone(),
         command: container.command.as_ref().map(|words| list(words, &indexed)),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     action::{EngineAction, Port},
-    spec::container::Way,
+    spec::{container::Way, network::Network},
 };
 
 /// How a container that runs is taken away.
@@ -67,7 +67,9 @@ impl fmt::Display for Replacement {
 /// Why two containers of a slot cannot be there at the same time; nothing where they can.
 fn collides(slot: &Slot<'_>, slots: &[Slot<'_>]) -> bool {
     let is_fixed = |port: &String| Port::parse(port).is_ok_and(|port| port.host_port.is_some());
-    slot.container.ports.iter().any(is_fixed) || slots.iter().any(|other| other.needs().any(|name| name == slot.name))
+    slot.app.network_of(slot.container) == Network::Host
+        || slot.container.ports.iter().any(is_fixed)
+        || slots.iter().any(|other| other.needs().any(|name| name == slot.name))
 }
 
 /// True when a new container is to be up before the old one is stopped: where nothing collides, and somebody has said

@@ -1,11 +1,13 @@
 //! Which containers serve traffic.
 //!
-//! One does that publishes a port, and so does one that shares a volume or a link with one that does, however far.
+//! One does that publishes a port or has the host's network, and so does one that shares a volume, a link or its app's
+//! network with one that does, however far.
 //! `traffic: true` or `false` overrides.
 
 use std::collections::BTreeSet;
 
 use super::slot::Slot;
+use crate::spec::network::Network;
 
 /// For each slot, whether it serves traffic.
 pub fn serving(slots: &[Slot<'_>]) -> Vec<bool> {
@@ -38,6 +40,9 @@ pub fn reasons(slots: &[Slot<'_>]) -> Vec<Option<String>> {
 fn by_itself(slot: &Slot<'_>) -> Option<String> {
     match slot.container.traffic {
         Some(true) => Some("traffic: true is declared".into()),
+        None if slot.app.network_of(slot.container) == Network::Host => {
+            Some("it has the host's network, where any port may be its own".into())
+        }
         None if !slot.container.ports.is_empty() => Some(format!("it publishes {}", slot.container.ports.join(", "))),
         _ => None,
     }
@@ -52,9 +57,12 @@ fn shared(name: &str, other: &str, point: &str) -> String {
     }
 }
 
-/// What two containers can have in common: a volume's name, a host path, or one of them by its name.
+/// What two containers can have in common: a volume's name, a host path, a network, or one of them by its name.
 fn meeting_points(slot: &Slot<'_>) -> BTreeSet<String> {
     let mut points = BTreeSet::from([format!("container {}", slot.name)]);
+    if slot.app.network_of(slot.container) == Network::App {
+        points.insert(format!("the network of {}", slot.app.name));
+    }
     for link in &slot.container.links {
         points.insert(format!("container {}", link.split(':').next().unwrap_or(link)));
     }

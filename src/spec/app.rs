@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Container, Rollout, Value, logging::Logging};
+use super::{Container, Rollout, Value, logging::Logging, network::Network};
 
 /// `kind: App`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +23,8 @@ pub struct App {
     pub data_volumes: BTreeMap<String, Vec<String>>,
     /// How its containers log that do not say so themselves; left out, as the engine is set up.
     pub logging: Option<Logging>,
+    /// The network of its containers that do not choose one.
+    pub network: Network,
     /// How a change is rolled out.
     pub rollout: Rollout,
     /// The containers, in the order in which they are processed.
@@ -39,6 +41,11 @@ impl App {
     pub fn env_of<'a>(&'a self, container: &'a Container) -> BTreeMap<&'a String, &'a Value> {
         let base = container.env_from.as_ref().and_then(|from| self.containers.iter().find(|it| it.name == *from));
         base.iter().flat_map(|base| &base.env).chain(&container.env).collect()
+    }
+
+    /// The network of one of its containers.
+    pub fn network_of(&self, container: &Container) -> Network {
+        container.network.unwrap_or(self.network)
     }
 
     /// The name in lower case with everything but letters and digits as dashes: what labels, volume names and

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{HealthCheck, Options, Value, migration::Migration};
+use super::{HealthCheck, Options, Value, migration::Migration, network::Network};
 
 /// One entry of `spec.containers`. Strings may still hold `%{…}`; they are filled in per instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,6 +49,8 @@ pub struct Container {
     pub allow_downtime: bool,
     /// Which way it is replaced; left out, it is chosen.
     pub strategy: Option<Way>,
+    /// Its network; left out, its app's.
+    pub network: Option<Network>,
     /// What it is given and denied beyond its image.
     pub options: Options,
 }

@@ -13,6 +13,7 @@ pub mod image;
 pub mod interpolate;
 pub mod logging;
 pub mod migration;
+pub mod network;
 pub mod options;
 pub mod port;
 pub mod problem;

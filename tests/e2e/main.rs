@@ -15,6 +15,7 @@ mod killed;
 mod load;
 mod manifest;
 mod operator;
+mod options;
 mod releases;
 mod rollouts;
 mod secrets;

@@ -100,6 +100,16 @@ impl Real {
             EngineAction::Create { run } if !engine.images.contains_key(&run.image) => {
                 Some(refuse(Class::Terminal, "no such image"))
             }
+            EngineAction::Create { run }
+                if run.network.own().is_some_and(|name| !engine.networks.contains_key(name)) =>
+            {
+                Some(refuse(Class::Terminal, "no such network"))
+            }
+            EngineAction::RemoveNetwork { id, .. }
+                if engine.networks.values().any(|network| network.id == *id && engine.is_used(network)) =>
+            {
+                Some(refuse(Class::Terminal, "the network has active endpoints"))
+            }
             EngineAction::Pull { .. } if self.registry_down > self.now => {
                 Some(refuse(Class::Transient, "the registry gives no answer"))
             }

@@ -12,6 +12,7 @@ use super::{
 use crate::spec::{
     App, Rollout, Value,
     app::DataSource,
+    network::Network,
     rollout::{OnFailure, Share},
 };
 
@@ -25,6 +26,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
         data_source: None,
         data_volumes: BTreeMap::new(),
         logging: None,
+        network: Network::default(),
         rollout: Rollout::default(),
         containers: Vec::new(),
     };
@@ -35,6 +37,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
     app.data_source = map.optional("dataSource", data_source).flatten();
     app.data_volumes = map.optional("dataVolumes", data_volumes).unwrap_or_default();
     app.logging = map.optional("logging", logging::read);
+    app.network = map.optional("network", container::network).unwrap_or_default();
     app.rollout = map.optional("rollout", rollout).unwrap_or_default();
     app.containers =
         map.optional("containers", |report, node| report.list(node, "containers", container::read)).unwrap_or_default();

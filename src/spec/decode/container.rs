@@ -14,6 +14,7 @@ use crate::spec::{
     Container, Value,
     container::{Deploy, Stop, Way},
     image,
+    network::Network,
 };
 
 /// How long a replica without a health check must run, where the manifest does not say.
@@ -61,11 +62,19 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         traffic: map.optional("traffic", Report::boolean),
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
         strategy: map.optional("strategy", |report, node| report.choice(node, &ways, &[])),
+        network: map.optional("network", network),
         options: options::read(&map),
     };
     map.later(&["database", "notifications", "cron", "runOn"]);
     map.finish();
     Some(container)
+}
+
+/// Of a container, or of all of an app's that do not choose.
+pub(super) fn network(report: &Report<'_>, node: &Node) -> Option<Network> {
+    let networks =
+        [("bridge", Network::Bridge), ("host", Network::Host), ("none", Network::None), ("app", Network::App)];
+    report.choice(node, &networks, &[])
 }
 
 fn name(report: &Report<'_>, node: &Node) -> Option<String> {

@@ -5,6 +5,7 @@ use crate::spec::{
     app::DataSource,
     container::Deploy,
     health::{Probe, Statuses},
+    network::Network,
     rollout::OnFailure,
     stack::{AddressKind, LoadBalancer},
 };
@@ -67,6 +68,21 @@ fn every_supported_key_is_taken_over() {
         ["bundle", "exec", "unicorn", "-l", "/var/lib/haproxy/socks/%{app_name}.sock"]
     );
     assert_eq!(app.containers[0].image, "redis:latest");
+}
+
+#[test]
+fn a_network_is_one_of_four_for_an_app_or_a_container() {
+    let (documents, problems) = decoded(SHOP);
+    assert!(problems.is_empty(), "{problems:#?}");
+    let app = &documents.apps[0].value;
+    let networks: Vec<Network> = app.containers.iter().map(|container| app.network_of(container)).collect();
+    assert_eq!(networks, [Network::Bridge, Network::Bridge, Network::Bridge, Network::App]);
+    let (documents, _) = decoded(&SHOP.replace("dataVolumes:", "network: none\n  dataVolumes:"));
+    let app = &documents.apps[0].value;
+    assert_eq!((app.network_of(&app.containers[0]), app.network_of(&app.containers[3])), (Network::None, Network::App));
+    assert_eq!(container("image: x\nnetwork: apps\n"), ["f:10:16: `apps` is not known here (did you mean `app`?)"]);
+    let problems = container("image: x\nnetworks: [app]\n");
+    assert_eq!(problems, ["f:10:7: unknown key `networks` (did you mean `network`?)"]);
 }
 
 #[test]

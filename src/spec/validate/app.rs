@@ -6,6 +6,7 @@ use crate::spec::{
     decode::Declared,
     health::Probe,
     interpolate::{self, KNOWN, Names, interpolate},
+    network::Network,
     problem::nearest,
     volume::Mount,
 };
@@ -30,6 +31,7 @@ pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
         checker.volumes();
         checker.strategy(containers);
         checker.options();
+        checker.network(containers);
     }
 }
 
@@ -40,7 +42,7 @@ pub(super) fn sample(container: &Container) -> Names<'_> {
 }
 
 pub(super) struct Checker<'a> {
-    declared: &'a Declared<App>,
+    pub(super) declared: &'a Declared<App>,
     pub(super) container: &'a Container,
     at: String,
     problems: &'a mut Vec<Problem>,
@@ -147,6 +149,10 @@ impl Checker<'_> {
             self.container.ports.iter().find(|port| Port::parse(port).is_ok_and(|it| it.host_port.is_some()))
         {
             let message = format!("the old and the new container cannot both publish `{port}`");
+            return self.tell("strategy", message, help);
+        }
+        if self.declared.value.network_of(self.container) == Network::Host {
+            let message = "the old and the new container cannot both have the host's ports (`network: host`)";
             return self.tell("strategy", message, help);
         }
         let is_own =

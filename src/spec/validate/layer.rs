@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::app::sample;
-use crate::spec::{App, Container, Port, Problem, decode::Declared, interpolate::interpolate, problem::nearest};
+use crate::spec::{
+    App, Container, Port, Problem, decode::Declared, interpolate::interpolate, network::Network, problem::nearest,
+};
 
 /// One container of the layer, and where it is declared.
 #[derive(Clone, Copy)]
@@ -20,6 +22,10 @@ impl Member<'_> {
 
     fn problem(&self, rest: &str, message: String, help: Option<String>) -> Problem {
         self.declared.problem(&self.path(rest), message, help)
+    }
+
+    fn network(&self) -> Network {
+        self.declared.value.network_of(self.container)
     }
 
     fn whereabouts(&self, rest: &str) -> String {
@@ -125,6 +131,11 @@ impl Layer<'_> {
             match self.replicas.get(target) {
                 Some(&to) if to == from => {
                     problems.push(member.problem(&place, "a container cannot be linked to itself".to_owned(), None));
+                }
+                Some(&to) if self.members[to].network() != Network::Bridge && member.network() == Network::Bridge => {
+                    let message = format!("`{target}` is not in the engine's default network, where links are");
+                    let help = "declare `network: app` for both, and leave `links` out".to_owned();
+                    problems.push(member.problem(&place, message, Some(help)));
                 }
                 Some(&to) => self.edges.entry(from).or_default().push((to, place)),
                 None if self.incomplete => {}

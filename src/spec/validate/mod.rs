@@ -2,6 +2,7 @@
 
 mod app;
 mod layer;
+mod network;
 mod options;
 mod stack;
 

@@ -209,6 +209,7 @@ fn a_container_of_which_there_cannot_be_two_at_once_cannot_start_first() {
         problems(&["name: x, image: x, strategy: startFirst", "name: y, image: y, links: [\"x0:x\"]"]),
         [format!("`y` uses it, and would be left with the old container, which goes {help}")]
     );
+    assert_eq!(problems(&["name: x, image: x, network: host, strategy: startFirst"]).len(), 1);
     let fine = ["name: x, image: x, ports: [\"8080\"], strategy: startFirst", "name: y, image: y, strategy: drain"];
     assert_eq!(problems(&fine), Vec::<String>::new());
     let unknown = problems(&["name: x, image: x, strategy: inplace"]);
