@@ -12,14 +12,15 @@ mod evidence;
 mod registry;
 mod secrets;
 
-use registry::Registry;
+use registry::{Asked, Registry};
 use secrets::Secrets;
 
 use crate::{
     action::{Action, EngineAction, Kept, Node},
     plan::{Facts, fleet},
-    ports::{Balancers, Cloud, Engines, Given, Records, Vault},
-    spec::{App, Container, Desired, image, stack::Provider},
+    ports::{Balancers, Cloud, Engines, Given, Login, Records, Vault},
+    secret::Secret,
+    spec::{App, Container, Desired, Value, image, stack::Provider},
     world::{Balancer, Class, Engine, Observed, Owned, Provided, Seen, Trouble},
 };
 
@@ -244,19 +245,47 @@ impl Picture {
         self.owned = Some((owned_at, owned));
         self.engines = engines;
         self.ask_who_is_connected(desired, &mut seen).await;
-        seen.registry = self.registry.look(&self.tags(desired), self.patience).await;
+        let (mut asked, mut unread) = (BTreeMap::new(), BTreeMap::new());
+        for (image, nodes) in self.tags(desired) {
+            match self.login(desired, &image) {
+                Ok(login) => drop(asked.insert(image, Asked { nodes, login })),
+                Err(trouble) => drop(unread.insert(image, Seen::Unknown(trouble))),
+            }
+        }
+        seen.registry = self.registry.look(&asked, self.patience).await;
+        seen.registry.extend(unread);
         seen
     }
 
     /// What the action needs and no plan tells. Nothing when a value is not the one any more that was planned with: the
     /// next plan is another.
-    pub fn given(&self, action: &Action) -> Option<Given> {
-        let Action::Engine { what: EngineAction::Create { run }, .. } = action else { return Some(Given::default()) };
+    pub fn given(&self, desired: &Desired, action: &Action) -> Option<Given> {
+        let Action::Engine { what, .. } = action else { return Some(Given::default()) };
+        let run = match what {
+            EngineAction::Create { run } => run,
+            EngineAction::Pull { image } => {
+                return Some(Given { login: self.login(desired, image).ok()?, ..Given::default() });
+            }
+            _ => return Some(Given::default()),
+        };
         let value = |(name, kept): (&String, &Kept)| {
             let secret = self.secrets.value(&kept.from).filter(|secret| Some(secret.seal()) == kept.sealed)?;
             Some((name.clone(), secret))
         };
-        Some(Given { env: run.secrets.iter().map(value).collect::<Option<_>>()? })
+        Some(Given { env: run.secrets.iter().map(value).collect::<Option<_>>()?, login: None })
+    }
+
+    /// Who pulls an image, if anybody in particular.
+    fn login(&self, desired: &Desired, image: &str) -> Result<Option<Login>, Trouble> {
+        let Some(login) = desired.login(image) else { return Ok(None) };
+        let value = |value: &Value| match value {
+            Value::Text(text) => Ok(Secret::new(text.as_str())),
+            Value::Reference(reference) => self.secrets.value(reference).ok_or_else(|| Trouble {
+                class: Class::Transient,
+                message: format!("{reference} has to be read first"),
+            }),
+        };
+        Ok(Some(Login { username: value(&login.username)?, password: value(&login.password)? }))
     }
 
     async fn engine(&self, desired: &Desired, facts: &Facts, node: Node, age: Duration) -> (Node, EngineLook) {
@@ -405,7 +434,7 @@ mod tests {
             Seen::Known(Engine::default())
         }
 
-        async fn digest(&self, _: &Node, _: &str) -> Result<Seen<String>, Trouble> {
+        async fn digest(&self, _: &Node, _: &str, _: Option<&Login>) -> Result<Seen<String>, Trouble> {
             Ok(Seen::Known("sha256:0".into()))
         }
 

@@ -50,7 +50,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
         staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
     let known = Known { desired, engines: &engines, seen, facts, now };
     resolve(plan, &known, &mut slots);
-    secrets::resolve(plan, seen, &mut slots);
+    secrets::resolve(plan, desired, seen, &mut slots);
     migrate(plan, &known, layer, &staying, &mut slots);
     wait_for_strays(plan, &known, &slots);
     let mut views = desk.views(plan, desired, &slots, &staying, &engines);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Container, Rollout, Value};
+use super::{Container, Registry, Rollout, Value};
 
 /// `kind: App`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +21,8 @@ pub struct App {
     pub data_source: Option<DataSource>,
     /// Named sets of paths that outlive containers and are shared by `volumesFrom`.
     pub data_volumes: BTreeMap<String, Vec<String>>,
+    /// The registries of its images, by host.
+    pub registries: BTreeMap<String, Registry>,
     /// How a change is rolled out.
     pub rollout: Rollout,
     /// The containers, in the order in which they are processed.

@@ -14,6 +14,7 @@ pub mod interpolate;
 pub mod migration;
 pub mod port;
 pub mod problem;
+pub mod registry;
 pub mod rollout;
 pub mod stack;
 pub mod validate;
@@ -30,6 +31,7 @@ pub use engine::{engine_label, engine_name, engine_parameter};
 pub use health::HealthCheck;
 pub use port::Port;
 pub use problem::{File, Problem};
+pub use registry::Registry;
 pub use rollout::Rollout;
 pub use stack::{Layer, Stack};
 pub use value::{Reference, Value};
@@ -49,9 +51,12 @@ impl Desired {
     /// Every value that is kept elsewhere and needed by what runs.
     pub fn references(&self) -> BTreeSet<Reference> {
         let apps = self.apps.iter().filter(|app| app.is_docker());
-        let values =
-            apps.flat_map(|app| app.containers.iter().flat_map(|container| app.env_of(container).into_values()));
-        values.filter_map(Value::reference).cloned().collect()
+        let mut all = BTreeSet::new();
+        for (app, container) in apps.flat_map(|app| app.containers.iter().map(move |container| (app, container))) {
+            all.extend(app.env_of(container).into_values().filter_map(Value::reference).cloned());
+            all.extend(self.login(&container.image).iter().flat_map(|login| login.references()).cloned());
+        }
+        all
     }
 }
 

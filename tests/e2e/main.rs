@@ -14,6 +14,7 @@ mod in_place;
 mod killed;
 mod load;
 mod manifest;
+mod registries;
 mod releases;
 mod rollouts;
 mod secrets;

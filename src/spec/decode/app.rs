@@ -7,6 +7,7 @@ use super::{
     cursor::Report,
     node::{Data, Node},
     quantity::{duration, duration_above_zero},
+    registry,
 };
 use crate::spec::{
     App, Rollout, Value,
@@ -23,6 +24,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
         environment: BTreeMap::new(),
         data_source: None,
         data_volumes: BTreeMap::new(),
+        registries: BTreeMap::new(),
         rollout: Rollout::default(),
         containers: Vec::new(),
     };
@@ -32,10 +34,11 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
     app.environment = map.optional("environment", environment).unwrap_or_default();
     app.data_source = map.optional("dataSource", data_source).flatten();
     app.data_volumes = map.optional("dataVolumes", data_volumes).unwrap_or_default();
+    app.registries = map.optional("registries", registry::of_app).unwrap_or_default();
     app.rollout = map.optional("rollout", rollout).unwrap_or_default();
     app.containers =
         map.optional("containers", |report, node| report.list(node, "containers", container::read)).unwrap_or_default();
-    map.later(&["registries", "notifications", "logging", "database", "cron", "migration"]);
+    map.later(&["notifications", "logging", "database", "cron", "migration"]);
     map.finish();
     app
 }

@@ -13,6 +13,7 @@ mod layer;
 mod migration;
 mod node;
 mod quantity;
+mod registry;
 mod stack;
 mod value;
 
