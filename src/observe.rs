@@ -278,14 +278,21 @@ impl Picture {
     /// Who pulls an image, if anybody in particular.
     fn login(&self, desired: &Desired, image: &str) -> Result<Option<Login>, Trouble> {
         let Some(login) = desired.login(image) else { return Ok(None) };
-        let value = |value: &Value| match value {
+        Ok(Some(Login { username: self.value(&login.username)?, password: self.value(&login.password)? }))
+    }
+
+    /// A value that is declared, as it was read last where it is kept elsewhere.
+    ///
+    /// # Errors
+    /// When it was not read yet, or cannot be. Only what [`Desired::references`] tells is ever read.
+    pub fn value(&self, value: &Value) -> Result<Secret, Trouble> {
+        match value {
             Value::Text(text) => Ok(Secret::new(text.as_str())),
             Value::Reference(reference) => self.secrets.value(reference).ok_or_else(|| Trouble {
                 class: Class::Transient,
                 message: format!("{reference} has to be read first"),
             }),
-        };
-        Ok(Some(Login { username: value(&login.username)?, password: value(&login.password)? }))
+        }
     }
 
     async fn engine(&self, desired: &Desired, facts: &Facts, node: Node, age: Duration) -> (Node, EngineLook) {

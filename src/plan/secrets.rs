@@ -46,6 +46,13 @@ pub(super) fn resolve(plan: &mut Plan, desired: &Desired, seen: &Observed, slots
     }
 }
 
+/// What has to be read before an image can be pulled, and was not.
+pub(super) fn unread_login(desired: &Desired, seen: &Observed, image: &str) -> Option<Reference> {
+    let login = desired.login(image)?;
+    let unread = |it: &&Reference| seen.secrets.get(*it).and_then(Seen::known).is_none();
+    login.references().find(unread).cloned()
+}
+
 /// Who pulls cannot be told: what is on the instances goes on.
 fn logins(plan: &mut Plan, desired: &Desired, seen: &Observed, slots: &[Slot<'_>]) {
     let mut lacking: BTreeMap<Reference, BTreeSet<&str>> = BTreeMap::new();
