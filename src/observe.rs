@@ -9,6 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 mod evidence;
+mod given;
 mod registry;
 mod secrets;
 
@@ -16,11 +17,10 @@ use registry::{Asked, Registry};
 use secrets::Secrets;
 
 use crate::{
-    action::{Action, EngineAction, Kept, Node},
+    action::{Action, Node},
     plan::{Facts, fleet},
-    ports::{Balancers, Cloud, Engines, Given, Login, Records, Vault},
-    secret::Secret,
-    spec::{App, Container, Desired, Value, image, stack::Provider},
+    ports::{Balancers, Cloud, Engines, Records, Vault},
+    spec::{App, Container, Desired, image, stack::Provider},
     world::{Balancer, Class, Engine, Observed, Owned, Provided, Seen, Trouble},
 };
 
@@ -257,44 +257,6 @@ impl Picture {
         seen
     }
 
-    /// What the action needs and no plan tells. Nothing when a value is not the one any more that was planned with: the
-    /// next plan is another.
-    pub fn given(&self, desired: &Desired, action: &Action) -> Option<Given> {
-        let Action::Engine { what, .. } = action else { return Some(Given::default()) };
-        let run = match what {
-            EngineAction::Create { run } => run,
-            EngineAction::Pull { image } => {
-                return Some(Given { login: self.login(desired, image).ok()?, ..Given::default() });
-            }
-            _ => return Some(Given::default()),
-        };
-        let value = |(name, kept): (&String, &Kept)| {
-            let secret = self.secrets.value(&kept.from).filter(|secret| Some(secret.seal()) == kept.sealed)?;
-            Some((name.clone(), secret))
-        };
-        Some(Given { env: run.secrets.iter().map(value).collect::<Option<_>>()?, login: None })
-    }
-
-    /// Who pulls an image, if anybody in particular.
-    fn login(&self, desired: &Desired, image: &str) -> Result<Option<Login>, Trouble> {
-        let Some(login) = desired.login(image) else { return Ok(None) };
-        Ok(Some(Login { username: self.value(&login.username)?, password: self.value(&login.password)? }))
-    }
-
-    /// A value that is declared, as it was read last where it is kept elsewhere.
-    ///
-    /// # Errors
-    /// When it was not read yet, or cannot be. Only what [`Desired::references`] tells is ever read.
-    pub fn value(&self, value: &Value) -> Result<Secret, Trouble> {
-        match value {
-            Value::Text(text) => Ok(Secret::new(text.as_str())),
-            Value::Reference(reference) => self.secrets.value(reference).ok_or_else(|| Trouble {
-                class: Class::Transient,
-                message: format!("{reference} has to be read first"),
-            }),
-        }
-    }
-
     async fn engine(&self, desired: &Desired, facts: &Facts, node: Node, age: Duration) -> (Node, EngineLook) {
         let images = images_for(desired, facts, &node);
         if let Some(known) = self.engines.get(&node).filter(|look| look.is_fresh(&images, age)) {
@@ -369,7 +331,7 @@ mod tests {
     use super::*;
     use crate::{
         action::{EngineAction, Migrated, Release},
-        ports::Progress,
+        ports::{Given, Login, Progress},
         spec::{File, Stack, validate},
         world::{Ec2, Instance, Rest},
     };
