@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use evenkeel::{
     action::{Action, EngineAction, Migrated, Node, Release, Wish},
     observe::{Ages, Picture, Ports},
-    ports::{Balancers, Cloud, Engines, Given, Progress, Records, Vault},
+    ports::{Balancers, Cloud, Engines, Given, Login, Progress, Records, Vault},
     spec::Stack,
     world::{Balancer, Engine, Observed, Provided, Seen, Trouble},
 };
@@ -156,7 +156,7 @@ impl Engines for World {
         self.seen.engines[&node.hostname].clone()
     }
 
-    async fn digest(&self, _: &Node, image: &str) -> Result<Seen<String>, Trouble> {
+    async fn digest(&self, _: &Node, image: &str, _: Option<&Login>) -> Result<Seen<String>, Trouble> {
         self.asked();
         Ok(self.seen.registry.get(image).cloned().unwrap_or_else(|| Seen::Known(trial::first_digest(image))))
     }

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::{
         action::{Access, Migrated, Node, Release, StopHow, Wish},
-        ports::{Balancers, Cloud, Engines, Records, Vault},
+        ports::{Balancers, Cloud, Engines, Login, Records, Vault},
         secret::Secret,
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
@@ -169,7 +169,7 @@ mod tests {
             unreachable!("nobody looks")
         }
 
-        async fn digest(&self, _: &Node, _: &str) -> Result<Seen<String>, Trouble> {
+        async fn digest(&self, _: &Node, _: &str, _: Option<&Login>) -> Result<Seen<String>, Trouble> {
             unreachable!("no registry is asked")
         }
 
@@ -262,7 +262,7 @@ mod tests {
     fn what_goes_wrong_is_told_without_the_values_that_it_went_wrong_with() {
         let env = BTreeMap::from([("TOKEN".into(), Secret::new("hunter2")), ("MODE".into(), Secret::new("a"))]);
         let message = "cannot create app0: invalid environment variable: TOKEN=hunter2".to_owned();
-        let hidden = Given { env }.hide(Trouble { class: Class::Terminal, message });
+        let hidden = Given { env, login: None }.hide(Trouble { class: Class::Terminal, message });
         assert_eq!(hidden.message, "cannot create app0: invalid environment variable: TOKEN=***");
     }
 

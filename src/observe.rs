@@ -10,16 +10,17 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 mod evidence;
+mod given;
 mod registry;
 mod secrets;
 
-use registry::Registry;
+use registry::{Asked, Registry};
 use secrets::Secrets;
 
 use crate::{
-    action::{Action, EngineAction, Kept, Node},
+    action::{Action, Node},
     plan::{Facts, fleet},
-    ports::{Balancers, Cloud, Engines, Given, Records, Vault},
+    ports::{Balancers, Cloud, Engines, Records, Vault},
     spec::{App, Container, Desired, image, stack::Provider},
     world::{Balancer, Class, Engine, Observed, Owned, Provided, Seen, Trouble},
 };
@@ -254,19 +255,16 @@ impl Picture {
         self.owned = Some((owned_at, owned));
         self.engines = engines;
         self.ask_who_is_connected(desired, &mut seen).await;
-        seen.registry = self.registry.look(&self.tags(desired), &asked_for(desired, facts), self.patience).await;
+        let (mut asked, mut unread) = (BTreeMap::new(), BTreeMap::new());
+        for (image, nodes) in self.tags(desired) {
+            match self.login(desired, &image) {
+                Ok(login) => drop(asked.insert(image, Asked { nodes, login })),
+                Err(trouble) => drop(unread.insert(image, Seen::Unknown(trouble))),
+            }
+        }
+        seen.registry = self.registry.look(&asked, &asked_for(desired, facts), self.patience).await;
+        seen.registry.extend(unread);
         seen
-    }
-
-    /// What the action needs and no plan tells. Nothing when a value is not the one any more that was planned with: the
-    /// next plan is another.
-    pub fn given(&self, action: &Action) -> Option<Given> {
-        let Action::Engine { what: EngineAction::Create { run }, .. } = action else { return Some(Given::default()) };
-        let value = |(name, kept): (&String, &Kept)| {
-            let secret = self.secrets.value(&kept.from).filter(|secret| Some(secret.seal()) == kept.sealed)?;
-            Some((name.clone(), secret))
-        };
-        Some(Given { env: run.secrets.iter().map(value).collect::<Option<_>>()? })
     }
 
     async fn engine(&self, desired: &Desired, facts: &Facts, node: Node, age: Duration) -> (Node, EngineLook) {
@@ -355,7 +353,7 @@ mod tests {
     use super::*;
     use crate::{
         action::{EngineAction, Migrated, Release, Wish},
-        ports::Progress,
+        ports::{Given, Login, Progress},
         spec::{File, Stack, validate},
         world::{Ec2, Instance, Rest},
     };
@@ -427,7 +425,7 @@ mod tests {
             Seen::Known(Engine::default())
         }
 
-        async fn digest(&self, _: &Node, _: &str) -> Result<Seen<String>, Trouble> {
+        async fn digest(&self, _: &Node, _: &str, _: Option<&Login>) -> Result<Seen<String>, Trouble> {
             Ok(Seen::Known("sha256:0".into()))
         }
 

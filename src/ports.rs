@@ -70,12 +70,12 @@ pub trait Engines: Send + Sync {
     /// Looks at one engine: all containers, the volumes, and which of `images` it has. Bounded in time.
     async fn look(&self, node: &Node, images: &BTreeSet<String>) -> Seen<Engine>;
 
-    /// Asks the registry, through this engine and as it would pull, which digest (`sha256:…`) a reference stands for.
+    /// Asks the registry, through this engine and as it would pull, as whom is given, which digest (`sha256:…`) a reference stands for.
     /// What the registry answers, a refusal included, is the value. Bounded in time.
     ///
     /// # Errors
     /// When the engine itself gives no answer: another one may.
-    async fn digest(&self, node: &Node, image: &str) -> Result<Seen<String>, Trouble>;
+    async fn digest(&self, node: &Node, image: &str, login: Option<&Login>) -> Result<Seen<String>, Trouble>;
 
     /// How many connections are established to the ports that a container publishes; nothing where that cannot be told.
     /// Bounded in time.
@@ -110,12 +110,23 @@ pub trait Vault: Send + Sync {
 pub struct Given {
     /// The values of the variables that are kept elsewhere, by name.
     pub env: BTreeMap<String, Secret>,
+    /// Who pulls the image.
+    pub login: Option<Login>,
+}
+
+/// A user of a registry. It goes with each question, and stays on no instance.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct Login {
+    pub username: Secret,
+    pub password: Secret,
 }
 
 impl Given {
     /// What went wrong, in words that hold none of the values.
     pub fn hide(&self, trouble: Trouble) -> Trouble {
-        let message = self.env.values().fold(trouble.message, |message, secret| secret.hide(&message));
+        let password = self.login.iter().map(|login| &login.password);
+        let message = self.env.values().chain(password).fold(trouble.message, |message, secret| secret.hide(&message));
         Trouble { message, ..trouble }
     }
 }

@@ -1,22 +1,23 @@
-//! The places where values are kept that no manifest holds: Parameter Store, Secrets Manager, and the controller's own
-//! environment and disk.
+//! The places where values are kept that no manifest holds: Parameter Store, Secrets Manager, ECR for its own registries,
+//! and the controller's own environment and disk.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::Read,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    aws::Aws,
+    aws::{Aws, Token},
     ports::Vault,
     secret::Secret,
-    spec::{Reference, Stack},
+    spec::{Reference, Stack, stack::AssumeRole},
     world::{Class, Seen, Trouble},
 };
 
@@ -27,12 +28,23 @@ const MOST: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Vaults {
     aws: Arc<Aws>,
+    tokens: Mutex<BTreeMap<Whose, Kept>>,
+}
+
+/// Region, role and host of a registry.
+type Whose = (String, Option<AssumeRole>, String);
+
+/// A token of ECR, and when it is renewed: once half of its life is over.
+#[derive(Debug, Clone)]
+struct Kept {
+    token: Token,
+    renewed: Timestamp,
 }
 
 impl Vaults {
     /// Reads nothing yet.
     pub fn new(aws: Arc<Aws>) -> Vaults {
-        Vaults { aws }
+        Vaults { aws, tokens: Mutex::default() }
     }
 
     async fn parameters(&self, stack: &Stack, wanted: &BTreeSet<Reference>) -> Vec<(Reference, Seen<Secret>)> {
@@ -70,14 +82,55 @@ impl Vaults {
         });
         join_all(read).await.into_iter().flatten().collect()
     }
+
+    async fn tokens(&self, stack: &Stack, wanted: &BTreeSet<Reference>) -> Vec<(Reference, Seen<Secret>)> {
+        let hosts = wanted.iter().filter_map(|it| match it {
+            Reference::Ecr { ecr } => Some(ecr),
+            _ => None,
+        });
+        let read = hosts.map(|host| async move {
+            let token = self.token(stack, host, Timestamp::now()).await;
+            (Reference::Ecr { ecr: host.clone() }, token.into())
+        });
+        join_all(read).await
+    }
+
+    /// One that is good for a while yet; one that could not be renewed is good to its end.
+    async fn token(&self, stack: &Stack, host: &str, now: Timestamp) -> Result<Secret, Trouble> {
+        let whose = (stack.region.clone(), stack.assume_role.clone(), host.to_owned());
+        let known = self.kept().get(&whose).cloned();
+        if let Some(known) = known.as_ref().filter(|known| known.renewed > now) {
+            return Ok(known.token.password.clone());
+        }
+        match self.aws.ecr_token(stack, host).await {
+            Ok(token) => {
+                let life = token.expires.map_or(SignedDuration::ZERO, |expires| expires.duration_since(now));
+                let password = token.password.clone();
+                self.kept().insert(whose, Kept { token, renewed: now + life / 2 });
+                Ok(password)
+            }
+            Err(trouble) => match known.filter(|known| known.token.expires.is_some_and(|expires| expires > now)) {
+                Some(known) => Ok(known.token.password),
+                None => Err(trouble),
+            },
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<Whose, Kept>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait]
 impl Vault for Vaults {
     async fn read(&self, stack: &Stack, wanted: &BTreeSet<Reference>) -> BTreeMap<Reference, Seen<Secret>> {
-        let (parameters, secrets, own) =
-            tokio::join!(self.parameters(stack, wanted), self.secrets(stack, wanted), own(wanted));
-        let all = parameters.into_iter().chain(secrets).chain(own);
+        let (parameters, secrets, tokens, own) = tokio::join!(
+            self.parameters(stack, wanted),
+            self.secrets(stack, wanted),
+            self.tokens(stack, wanted),
+            own(wanted)
+        );
+        let all = parameters.into_iter().chain(secrets).chain(tokens).chain(own);
         all.map(|(reference, seen)| (reference.clone(), usable(&reference, seen))).collect()
     }
 }
@@ -169,7 +222,10 @@ fn of_file(reference: &Reference, path: &str) -> Result<Secret, Trouble> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::aws::testing::{serve, shop};
 
     fn file(path: &std::path::Path) -> Reference {
         Reference::File { file: path.to_str().unwrap().to_owned() }
@@ -215,6 +271,31 @@ mod tests {
     async fn a_variable_of_the_controller_is_a_value() {
         let path = std::env::var("PATH").unwrap();
         assert_eq!(read(&Reference::Env { env: "PATH".into() }).await.unwrap(), path);
+    }
+
+    #[tokio::test]
+    async fn a_token_of_ecr_is_renewed_after_half_of_its_life_and_good_to_its_end_while_none_is_given() {
+        let given = Arc::new(AtomicUsize::new(0));
+        let count = given.clone();
+        // AWS:pass, for twelve hours from 1970 on; the second time none is given.
+        let aws = serve(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                let data = r#"{"authorizationToken":"QVdTOnBhc3M=","expiresAt":43200}"#;
+                (200, format!(r#"{{"authorizationData":[{data}]}}"#))
+            }
+            _ => (400, r#"{"__type":"AccessDeniedException","message":"no"}"#.to_owned()),
+        })
+        .await;
+        let vaults = Vaults::new(aws);
+        let read = async |hour: i64| {
+            let now = Timestamp::from_second(hour * 3600).unwrap();
+            vaults.token(&shop(), "123456789012.dkr.ecr.eu-west-1.amazonaws.com", now).await
+        };
+        for (hour, times) in [(0, 1), (5, 1), (7, 2), (11, 3)] {
+            assert_eq!(read(hour).await.unwrap().expose(), "pass");
+            assert_eq!(given.load(Ordering::SeqCst), times, "hour {hour}");
+        }
+        assert_eq!(read(12).await.unwrap_err().class, Class::Terminal);
     }
 
     #[test]

@@ -227,6 +227,7 @@ fn stack(region: &str) -> Stack {
         cookbooks: None,
         assume_role: None,
         heal_after: Duration::from_secs(300),
+        registries: Default::default(),
         deletion_policy: DeletionPolicy::Retain,
         suspend: false,
         adopt: false,

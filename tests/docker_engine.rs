@@ -335,7 +335,7 @@ async fn an_image_that_is_not_on_the_instance_is_named() {
 #[tokio::test]
 async fn a_registry_tells_through_the_engine_what_a_tag_stands_for_or_why_not() {
     let corner = Corner::new("digest").await;
-    let ask = async |image: &str| corner.engines.digest(&corner.node, image).await.expect("the engine answers");
+    let ask = async |image: &str| corner.engines.digest(&corner.node, image, None).await.expect("the engine answers");
     let image = image();
     let Seen::Known(digest) = ask(&image).await else { panic!("{image} is in its registry") };
     let fixed = format!("{image}@{digest}");

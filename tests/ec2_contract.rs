@@ -243,6 +243,7 @@ fn stack(region: &str) -> Stack {
         ssh_key_name: None,
         cookbooks: None,
         heal_after: Duration::from_secs(300),
+        registries: Default::default(),
         deletion_policy: DeletionPolicy::Retain,
         suspend: false,
         adopt: false,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_ec2 as ec2;
+use aws_sdk_ecr as ecr;
 use aws_sdk_elasticloadbalancing as elb;
 use aws_sdk_elasticloadbalancingv2 as elbv2;
 use aws_sdk_opsworks as opsworks;
@@ -54,6 +55,7 @@ pub(super) struct Clients {
     pub elb: Pair<elb::Client>,
     pub elbv2: Pair<elbv2::Client>,
     pub ec2: Pair<ec2::Client>,
+    pub ecr: Pair<ecr::Client>,
     pub ssm: Pair<ssm::Client>,
     pub secretsmanager: Pair<secretsmanager::Client>,
 }
@@ -113,6 +115,7 @@ impl Clients {
             elb: pair!(elb, service::ELB, config, calls),
             elbv2: pair!(elbv2, service::ELB, config, calls),
             ec2: pair!(ec2, service::EC2, config, calls),
+            ecr: pair!(ecr, service::ECR, config, calls),
             ssm: pair!(ssm, service::SSM, config, calls),
             secretsmanager: pair!(secretsmanager, service::SECRETS_MANAGER, config, calls),
         }

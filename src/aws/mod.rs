@@ -9,6 +9,7 @@ mod client;
 mod clouds;
 mod door;
 mod ec2;
+mod ecr;
 mod elb;
 mod elbv2;
 mod opsworks;
@@ -22,7 +23,7 @@ mod sweeps;
 mod trouble;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::{
     collections::BTreeMap,
@@ -36,6 +37,7 @@ use tokio::sync::OnceCell;
 pub use balancers::LoadBalancers;
 pub use clouds::Clouds;
 pub use ec2::Ec2;
+pub(crate) use ecr::Token;
 pub use elb::Elb;
 pub use opsworks::OpsWorks;
 

@@ -12,7 +12,7 @@ use tokio::{
 use super::{Aws, client};
 use crate::spec::{Stack, stack::Provider};
 
-pub(super) fn shop() -> Stack {
+pub(crate) fn shop() -> Stack {
     Stack {
         name: "shop".into(),
         provider: Provider::Opsworks,
@@ -26,6 +26,7 @@ pub(super) fn shop() -> Stack {
         ssh_key_name: None,
         cookbooks: None,
         heal_after: std::time::Duration::from_secs(300),
+        registries: Default::default(),
         deletion_policy: crate::spec::stack::DeletionPolicy::Retain,
         suspend: false,
         adopt: false,
@@ -33,14 +34,14 @@ pub(super) fn shop() -> Stack {
     }
 }
 
-pub(super) async fn at(endpoint: &str) -> Arc<Aws> {
+pub(crate) async fn at(endpoint: &str) -> Arc<Aws> {
     let credentials = Credentials::new("test", "test", None, None, "test");
     let loader = client::loader("eu-west-1").endpoint_url(endpoint).credentials_provider(credentials);
     Arc::new(Aws { config: OnceCell::new_with(Some(loader.load().await)), ..Aws::default() })
 }
 
 /// Answers every request, headers and body, with the status and body that `answer` makes of it.
-pub(super) async fn serve(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Arc<Aws> {
+pub(crate) async fn serve(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Arc<Aws> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let answer = Arc::new(answer);

@@ -10,7 +10,7 @@
 
 mod verdict;
 
-use std::{fmt::Write as _, sync::LazyLock};
+use std::{collections::BTreeMap, fmt::Write as _, sync::LazyLock};
 
 use sha2::{Digest as _, Sha256};
 use shell_words::quote;
@@ -50,6 +50,8 @@ pub struct Bootstrap {
     pub transport: Transport,
     /// How the logs of containers are rotated.
     pub log: LogRotation,
+    /// The authorities, as PEM, that vouch for registries, by host.
+    pub authorities: BTreeMap<String, String>,
 }
 
 /// A volume of the instance.
@@ -91,7 +93,8 @@ pub struct LogRotation {
 /// The script is longer than EC2 takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the user-data of {hostname} has {bytes} bytes, of at most {LIMIT}: declare fewer volumes, or shorter mount points"
+    "the user-data of {hostname} has {bytes} bytes, of at most {LIMIT}: declare fewer volumes, shorter mount points, or fewer \
+     authorities of registries"
 )]
 pub struct TooLarge {
     /// Whose.
@@ -197,8 +200,24 @@ fn values(bootstrap: &Bootstrap) -> String {
         let _ = writeln!(text, "    {} {}", quote(device), quote(mount_point));
     }
     text.push_str(")\n");
+    if !bootstrap.authorities.is_empty() {
+        text.push_str("authorities=(\n");
+        for (host, pem) in &bootstrap.authorities {
+            let _ = writeln!(text, "    {} {}", quote(host), quote(pem));
+        }
+        text.push_str(")\n");
+        text.push_str(TRUST);
+    }
     text
 }
+
+/// Where the engine looks for a registry's authority whenever it asks that registry ("Verify repository client with
+/// certificates", Docker's documentation). A part of the values, so that a script without any is as it always was.
+const TRUST: &str = r#"for ((i = 0; i < ${#authorities[@]}; i += 2)); do
+    mkdir -p "${docker_certs:=/etc/docker/certs.d}/${authorities[i]}"
+    printf '%s' "${authorities[i + 1]}" >"$docker_certs/${authorities[i]}/ca.crt"
+done
+"#;
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ fn tls() -> Bootstrap {
             .collect(),
         transport: Transport::Tls { port: 2376, parameter: "/evenkeel/shop/engine".into(), ssm_endpoint: None },
         log: LogRotation { max_size: "10m".into(), max_file: 5 },
+        authorities: BTreeMap::new(),
     }
 }
 
@@ -114,6 +115,18 @@ fn a_value_reaches_bash_as_it_is_whatever_it_has_in_it() {
         let mount = format!("/{value}.");
         assert_eq!(seen, [value, value, value, value, value, value, &mount, "1", ""].join("\0"), "{value:?}");
     }
+}
+
+#[test]
+fn the_authority_of_a_registry_is_put_where_the_engine_looks_for_it() {
+    let (host, pem) = ("r.example.com:5443", "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n");
+    let bootstrap = Bootstrap { authorities: BTreeMap::from([(host.into(), pem.into())]), ..tls() };
+    let script = user_data(&bootstrap).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let begun = format!("docker_certs={}\n{script}", directory.path().display());
+    bash(&begun, "true");
+    assert_eq!(std::fs::read_to_string(directory.path().join(host).join("ca.crt")).unwrap(), pem);
+    assert_ne!(fingerprint(&bootstrap), fingerprint(&tls()));
 }
 
 #[test]

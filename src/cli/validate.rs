@@ -103,8 +103,8 @@ mod tests {
         insta::assert_snapshot!(declared(&manifests), @"
     stack shop (eu-west-1)
       layer docker: 2 instances of t3.medium behind shop
-        app amazing application: redis, app ×2, haproxy
-    valid: 1 stack, 1 app, 3 containers
+        app amazing application: redis, app ×2, haproxy, agent
+    valid: 1 stack, 1 app, 4 containers
     ");
     }
 

@@ -331,7 +331,7 @@ impl Reconciler {
                 continue;
             }
             // A value that has changed since it was planned with makes another plan.
-            let Some(given) = self.picture.given(action) else { continue };
+            let Some(given) = self.picture.given(&self.desired, action) else { continue };
             let key = action.key();
             let intent = action.intent().map(|intent| {
                 let before = self.facts.intents.get(&intent);

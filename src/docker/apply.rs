@@ -42,7 +42,9 @@ pub(super) async fn apply(
     progress: &Progress,
 ) -> Result<(), Trouble> {
     let limit = match what {
-        EngineAction::Pull { image } => return pull::pull(transport, node, image, progress).await,
+        EngineAction::Pull { image } => {
+            return pull::pull(transport, node, image, given.login.as_ref(), progress).await;
+        }
         EngineAction::Stop { stop, .. } => stop.timeout + AFTER_STOP,
         _ => LIMIT,
     };

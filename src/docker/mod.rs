@@ -11,6 +11,7 @@ mod create;
 mod events;
 mod health;
 mod images;
+mod login;
 mod look;
 mod options;
 mod pull;
@@ -31,7 +32,7 @@ pub use ssh::Keys;
 
 use crate::{
     action::{EngineAction, Node},
-    ports::{self, Given, HostKeys, Progress},
+    ports::{self, Given, HostKeys, Login, Progress},
     world::{Engine, Seen, Trouble},
 };
 
@@ -66,8 +67,8 @@ impl ports::Engines for Engines {
         look::look(&self.transport, node, images).await.into()
     }
 
-    async fn digest(&self, node: &Node, image: &str) -> Result<Seen<String>, Trouble> {
-        registry::digest(&self.transport, node, image).await
+    async fn digest(&self, node: &Node, image: &str, login: Option<&Login>) -> Result<Seen<String>, Trouble> {
+        registry::digest(&self.transport, node, image, login).await
     }
 
     async fn apply(&self, node: &Node, what: &EngineAction, given: &Given, progress: &Progress) -> Result<(), Trouble> {

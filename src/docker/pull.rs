@@ -10,12 +10,13 @@ use futures_util::{Stream, StreamExt};
 
 use super::{
     images,
+    login::{self, credentials},
     transport::{Client, Transport},
     trouble,
 };
 use crate::{
     action::Node,
-    ports::Progress,
+    ports::{Login, Progress},
     world::{Class, Fault, Trouble},
 };
 
@@ -27,25 +28,35 @@ const HELLO: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_millis(500);
 
 /// Pulls until the image is there. The caller limits the whole; this limits the silence.
-pub(super) async fn pull(transport: &Transport, node: &Node, image: &str, progress: &Progress) -> Result<(), Trouble> {
+pub(super) async fn pull(
+    transport: &Transport,
+    node: &Node,
+    image: &str,
+    login: Option<&Login>,
+    progress: &Progress,
+) -> Result<(), Trouble> {
     let client = transport.within(node, HELLO, |client| async { Ok(client) }).await?;
-    let followed = follow(events(&client, image), node, image, progress).await;
+    let followed = follow(events(&client, image, login), node, (image, login.is_some()), progress).await;
     if followed.is_err() {
         transport.forget(node);
     }
     followed
 }
 
-fn events(client: &Client, image: &str) -> impl Stream<Item = Result<CreateImageInfo, Error>> + use<> {
+fn events(
+    client: &Client,
+    image: &str,
+    login: Option<&Login>,
+) -> impl Stream<Item = Result<CreateImageInfo, Error>> + use<> {
     // Without a tag, the engine would pull every tag there is.
     let options = CreateImageOptionsBuilder::new().from_image(&images::familiar(image)).build();
-    Box::pin(client.docker.create_image(Some(options), None, None))
+    Box::pin(client.docker.create_image(Some(options), None, login.map(|login| credentials(image, login))))
 }
 
 async fn follow(
     mut events: impl Stream<Item = Result<CreateImageInfo, Error>> + Unpin,
     node: &Node,
-    image: &str,
+    (image, named): (&str, bool),
     progress: &Progress,
 ) -> Result<(), Trouble> {
     let mut layers = Layers::default();
@@ -55,9 +66,9 @@ async fn follow(
         match event.map_err(|_| trouble::no_answer(node, SILENCE))? {
             None => return Ok(()),
             Some(Ok(event)) => layers.note(event),
-            Some(Err(Error::DockerStreamError { error })) => return Err(refused(node, image, 500, &error)),
+            Some(Err(Error::DockerStreamError { error })) => return Err(refused(node, (image, named), 500, &error)),
             Some(Err(Error::DockerResponseServerError { status_code, message })) => {
-                return Err(refused(node, image, status_code, &message));
+                return Err(refused(node, (image, named), status_code, &message));
             }
             Some(Err(error)) => return Err(trouble::of(node, &error)),
         }
@@ -100,12 +111,12 @@ impl Layers {
 }
 
 /// The registry's refusal, in the engine's words: its status tells little, the words tell what to do.
-fn refused(node: &Node, image: &str, status: u16, words: &str) -> Trouble {
+fn refused(node: &Node, (image, named): (&str, bool), status: u16, words: &str) -> Trouble {
     let has = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
     let (status, advice) = if has(&["toomanyrequests", "too many requests", "rate limit"]) {
         (429, "the registry asks for fewer pulls")
     } else if has(&["no basic auth credentials", "unauthorized", "access denied", "authentication required"]) {
-        (401, "check that the image exists and that the instance may pull it")
+        (401, login::advice(named))
     } else if has(&["manifest unknown", "not found", "no such image", "name unknown", "does not exist"]) {
         (404, "push that tag, or correct the image in the manifest")
     } else if has(&["no space left"]) {
@@ -155,7 +166,7 @@ mod tests {
         let burst: Vec<_> = std::iter::once(event("a", "Downloading", 43, 100))
             .chain((0..1000).map(|at| event("b", "Downloading", at, 1000)))
             .collect();
-        follow(stream::iter(burst), &node(), "app:1.1", &progress).await.unwrap();
+        follow(stream::iter(burst), &node(), ("app:1.1", false), &progress).await.unwrap();
         assert_eq!(*lines.lock().unwrap(), ["pull app:1.1 docker1 43%"]);
     }
 
@@ -178,7 +189,7 @@ mod tests {
         let (progress, _) = listener();
         let error = "manifest for app:9 not found: manifest unknown: manifest unknown".to_owned();
         let events = stream::iter([event("a", "Downloading", 1, 2), Err(Error::DockerStreamError { error })]);
-        let trouble = follow(events, &node(), "app:9", &progress).await.unwrap_err();
+        let trouble = follow(events, &node(), ("app:9", false), &progress).await.unwrap_err();
         assert_eq!(trouble.class, Class::Terminal);
         assert!(trouble.message.starts_with("cannot pull app:9 on docker1: manifest for app:9 not found"));
         assert!(trouble.message.ends_with("push that tag, or correct the image in the manifest"));
@@ -186,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_words_decide_whether_a_refusal_is_tried_again() {
-        let class = |status, words| refused(&node(), "app:1", status, words).class;
+        let class = |status, words| refused(&node(), ("app:1", false), status, words).class;
         assert_eq!(class(500, "Get \"https://r/v2/\": dial tcp: lookup r: no such host"), Class::Transient);
         assert_eq!(class(500, "net/http: TLS handshake timeout"), Class::Transient);
         assert_eq!(class(500, "toomanyrequests: You have reached your pull rate limit"), Class::Throttled);

@@ -7,9 +7,15 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 
-use super::{images, transport::Transport, trouble};
+use super::{
+    images,
+    login::{self, credentials},
+    transport::Transport,
+    trouble,
+};
 use crate::{
     action::Node,
+    ports::Login,
     spec::image,
     world::{Class, Fault, Seen, Trouble},
 };
@@ -19,18 +25,23 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// How long it may wait for the registry.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-pub(super) async fn digest(transport: &Transport, node: &Node, image: &str) -> Result<Seen<String>, Trouble> {
+pub(super) async fn digest(
+    transport: &Transport,
+    node: &Node,
+    image: &str,
+    login: Option<&Login>,
+) -> Result<Seen<String>, Trouble> {
     transport
         .within(node, LIMIT, |client| async move {
             let name = images::familiar(image);
-            let asked = client.docker.inspect_registry_image(&name, None);
+            let asked = client.docker.inspect_registry_image(&name, login.map(|login| credentials(image, login)));
             let Ok(answer) = tokio::time::timeout(PATIENCE, asked).await else {
                 return Ok(Seen::Unknown(hangs(node, image)));
             };
             match answer {
                 Ok(found) => Ok(read(image, found.descriptor.digest)),
                 Err(Error::DockerResponseServerError { status_code, message }) => {
-                    Ok(Seen::Unknown(refused(image, status_code, &message)))
+                    Ok(Seen::Unknown(refused(image, login.is_some(), status_code, &message)))
                 }
                 Err(error) => Err(trouble::of(node, &error)),
             }
@@ -55,14 +66,14 @@ fn hangs(node: &Node, image: &str) -> Trouble {
 }
 
 /// The registry's refusal, in the engine's words: its status tells little, the words tell what to do.
-fn refused(image: &str, status: u16, words: &str) -> Trouble {
+fn refused(image: &str, named: bool, status: u16, words: &str) -> Trouble {
     let has = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
     let (status, advice) = if has(&["toomanyrequests", "too many requests", "rate limit"]) {
         (429, "the registry asks for fewer requests")
     } else if has(&["manifest unknown", "name unknown", "no such image", "not found"]) {
         (404, "push that tag, or correct the image in the manifest")
     } else if has(&["unauthorized", "denied", "authentication required", "no basic auth credentials"]) {
-        (401, "check that the image exists and that the instances may pull it")
+        (401, login::advice(named))
     } else {
         // The engine tells whatever it could not get as a fault of its own.
         (status.max(500), "check that the instances reach the registry")
@@ -80,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_words_decide_whether_the_registry_has_no_such_image_or_cannot_be_asked() {
-        let class = |status, words| refused("r.example.com/app:1", status, words).class;
+        let class = |status, words| refused("r.example.com/app:1", false, status, words).class;
         assert_eq!(class(404, "manifest unknown: manifest unknown"), Class::Terminal);
         assert_eq!(class(403, "errors:\ndenied: requested access to the resource is denied\n"), Class::Terminal);
         assert_eq!(class(401, "unauthorized: authentication required"), Class::Terminal);
@@ -91,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_which_registry_and_what_to_do() {
-        let said = refused("r.example.com/app:1", 404, "errors:\nmanifest unknown\n").message;
+        let said = refused("r.example.com/app:1", false, 404, "errors:\nmanifest unknown\n").message;
         assert_eq!(
             said,
             "no image r.example.com/app:1 from r.example.com: errors: manifest unknown; push that tag, or correct the \

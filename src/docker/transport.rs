@@ -29,6 +29,7 @@ use tower_service::Service;
 
 use super::{
     certs::{Certs, Pems},
+    login,
     ssh::{self, Keys, Link, Login},
     timeouts::CONNECT,
     trouble,
@@ -276,7 +277,8 @@ where
     let version = Arc::new(AtomicUsize::new(0));
     let agreed = version.clone();
     let docker = Docker::connect_with_custom_transport(
-        move |request: BollardRequest| {
+        move |mut request: BollardRequest| {
+            login::url_safe(request.headers_mut());
             let client = client.clone();
             let request = versioned(request, agreed.load(Ordering::Relaxed));
             async move { Ok(client.request(request?).await?) }

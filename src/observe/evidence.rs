@@ -71,7 +71,7 @@ mod tests {
         action::{Action, EngineAction, Migrated, Release, Wish},
         observe::{Ages, Ports},
         plan::{Facts, imagine::World, plan},
-        ports::{Balancers, Cloud, Engines, Given, Progress, Records, Vault},
+        ports::{Balancers, Cloud, Engines, Given, Login, Progress, Records, Vault},
         spec::{File, Stack, validate},
         world::{Balancer, Engine, OpsWorks, Owned, Provided, Rest, Trouble},
     };
@@ -112,7 +112,7 @@ mod tests {
             self.world.lock().unwrap().seen.engines[&node.hostname].clone()
         }
 
-        async fn digest(&self, _: &Node, image: &str) -> Result<Seen<String>, Trouble> {
+        async fn digest(&self, _: &Node, image: &str, _: Option<&Login>) -> Result<Seen<String>, Trouble> {
             Ok(self.world.lock().unwrap().seen.registry[image].clone())
         }
 

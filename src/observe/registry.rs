@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     action::Node,
-    ports::Engines,
+    ports::{Engines, Login},
     spec::image,
     world::{Class, Seen, Trouble},
 };
@@ -25,6 +25,13 @@ const EVERY: Duration = Duration::from_secs(60);
 const EVERY_ON_DOCKER_HUB: Duration = Duration::from_secs(15 * 60);
 /// How many engines ask for one answer.
 const ENGINES: usize = 3;
+
+/// Whom to ask about a reference, and in whose name.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) nodes: Vec<Node>,
+    pub(super) login: Option<Login>,
+}
 
 /// See the module.
 pub(super) struct Registry {
@@ -56,7 +63,7 @@ impl Registry {
     /// one that is newer.
     pub(super) async fn look(
         &self,
-        wanted: &BTreeMap<String, Vec<Node>>,
+        wanted: &BTreeMap<String, Asked>,
         asked_for: &BTreeMap<String, Timestamp>,
         patience: Duration,
     ) -> BTreeMap<String, Seen<String>> {
@@ -76,27 +83,27 @@ impl Registry {
         lock(&self.answers).values().any(|answer| answer.asking && answer.seen.is_none())
     }
 
-    fn ask(&self, wanted: &BTreeMap<String, Vec<Node>>, asked_for: &BTreeMap<String, Timestamp>) {
+    fn ask(&self, wanted: &BTreeMap<String, Asked>, asked_for: &BTreeMap<String, Timestamp>) {
         let now = Instant::now();
         let mut answers = lock(&self.answers);
         answers.retain(|image, _| wanted.contains_key(image));
-        for (image, nodes) in wanted.iter().filter(|(_, nodes)| !nodes.is_empty()) {
+        for (image, asked) in wanted.iter().filter(|(_, asked)| !asked.nodes.is_empty()) {
             let new = || Answer { seen: None, asking: false, due: now, turn: 0, asked_for: None };
             let answer = answers.entry(image.clone()).or_insert_with(new);
-            let asked = asked_for.get(image).copied();
-            let is_wanted_anew = asked.is_some() && answer.asked_for != asked;
+            let since = asked_for.get(image).copied();
+            let is_wanted_anew = since.is_some() && answer.asked_for != since;
             if answer.asking || (answer.due > now && !is_wanted_anew) {
                 continue;
             }
             if is_wanted_anew {
                 answer.seen = None;
-                answer.asked_for = asked;
+                answer.asked_for = since;
             }
             answer.asking = true;
             let (engines, answers, news) = (self.engines.clone(), self.answers.clone(), self.news.clone());
-            let (image, nodes, turn) = (image.clone(), nodes.clone(), answer.turn);
+            let (image, asked, turn) = (image.clone(), asked.clone(), answer.turn);
             tokio::spawn(async move {
-                let seen = first_answer(&*engines, &image, &nodes, turn).await;
+                let seen = first_answer(&*engines, &image, &asked, turn).await;
                 if let Some(answer) = lock(&answers).get_mut(&image) {
                     answer.asking = false;
                     answer.due = Instant::now() + until_next(&image, &seen);
@@ -110,10 +117,11 @@ impl Registry {
 }
 
 /// What the registry says to the first engine that answers.
-async fn first_answer(engines: &dyn Engines, image: &str, nodes: &[Node], turn: usize) -> Seen<String> {
+async fn first_answer(engines: &dyn Engines, image: &str, asked: &Asked, turn: usize) -> Seen<String> {
+    let Asked { nodes, login } = asked;
     let mut silent = Trouble { class: Class::Transient, message: format!("no engine to ask for {image}") };
     for at in 0..nodes.len().min(ENGINES) {
-        match engines.digest(&nodes[(turn + at) % nodes.len()], image).await {
+        match engines.digest(&nodes[(turn + at) % nodes.len()], image, login.as_ref()).await {
             Ok(seen) => return seen,
             // That an engine refuses says nothing about the registry.
             Err(trouble) => silent = Trouble { class: Class::Transient, ..trouble },
@@ -165,7 +173,7 @@ mod tests {
             unreachable!("no engine is looked at")
         }
 
-        async fn digest(&self, node: &Node, image: &str) -> Result<Seen<String>, Trouble> {
+        async fn digest(&self, node: &Node, image: &str, _: Option<&Login>) -> Result<Seen<String>, Trouble> {
             lock(&self.asked).push(format!("{} {image}", node.hostname));
             if node.hostname == "slow" {
                 tokio::time::sleep(Duration::from_secs(5)).await;
@@ -188,13 +196,13 @@ mod tests {
         Seen::Known(digest.to_owned())
     }
 
-    fn wanted(image: &str, hosts: &[&str]) -> BTreeMap<String, Vec<Node>> {
+    fn wanted(image: &str, hosts: &[&str]) -> BTreeMap<String, Asked> {
         let node = |host: &&str| Node {
             hostname: (*host).to_owned(),
             endpoint: "10.0.0.1:2376".into(),
             access: Access::Tls { name: None },
         };
-        BTreeMap::from([(image.to_owned(), hosts.iter().map(node).collect())])
+        BTreeMap::from([(image.to_owned(), Asked { nodes: hosts.iter().map(node).collect(), login: None })])
     }
 
     const SECOND: Duration = Duration::from_secs(1);

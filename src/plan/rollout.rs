@@ -51,7 +51,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
         staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
     let known = Known { desired, engines: &engines, seen, facts, now };
     resolve(plan, &known, &mut slots);
-    secrets::resolve(plan, seen, &mut slots);
+    secrets::resolve(plan, desired, seen, &mut slots);
     heed(plan, &known, layer, &staying, &slots);
     migrate(plan, &known, layer, &staying, &mut slots);
     wait_for_strays(plan, &known, &slots);
@@ -62,7 +62,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
 
     plan.replacements.extend(desk.replacements(&views, &traffic::reasons(&slots)));
     for view in &views {
-        desk.pull(plan, view);
+        desk.pull(plan, desired, view);
     }
     let mut taken = BTreeSet::new();
     for at in 0..views.len() {
@@ -171,10 +171,15 @@ impl<'a> Desk<'a> {
     }
 
     /// Images first, on every instance: a drain never waits for a pull.
-    fn pull(&mut self, plan: &mut Plan, view: &View<'_>) {
+    fn pull(&mut self, plan: &mut Plan, desired: &Desired, view: &View<'_>) {
         let Some(node) = &view.node else { return };
         let images: BTreeSet<&String> = view.looks.iter().filter_map(|look| look.missing_image.as_ref()).collect();
         for image in images {
+            if let Some(reference) = secrets::unread_login(desired, self.seen, image) {
+                let on = format!("{reference} to be read, with which {} is pulled", image::shown(image));
+                plan.hold(view.hostname(), on, None);
+                continue;
+            }
             let action = Action::Engine { node: node.clone(), what: EngineAction::Pull { image: image.clone() } };
             // One that has failed is tried again, and nothing else waits for it.
             if !self.facts.failures.contains_key(&action.key()) {

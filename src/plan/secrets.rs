@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Plan, slot::Slot};
 use crate::{
-    spec::Reference,
+    spec::{Desired, Reference, image},
     status::Kind,
     world::{Observed, Seen},
 };
 
 /// Takes note of the values of every slot, and of what it waits for where one cannot be read.
-pub(super) fn resolve(plan: &mut Plan, seen: &Observed, slots: &mut [Slot<'_>]) {
+pub(super) fn resolve(plan: &mut Plan, desired: &Desired, seen: &Observed, slots: &mut [Slot<'_>]) {
+    logins(plan, desired, seen, slots);
     let mut lacking: BTreeMap<&Reference, BTreeSet<String>> = BTreeMap::new();
     for slot in slots {
         let env = slot.app.env_of(slot.container);
@@ -40,6 +41,35 @@ pub(super) fn resolve(plan: &mut Plan, seen: &Observed, slots: &mut [Slot<'_>]) 
             "{}. What runs of {} goes on with what it has, and none is made or replaced until it can be read",
             trouble.message,
             needy.join(", ")
+        );
+        plan.condition(Kind::SecretUnavailable, reference.to_string(), message);
+    }
+}
+
+/// What has to be read before an image can be pulled, and was not.
+pub(super) fn unread_login(desired: &Desired, seen: &Observed, image: &str) -> Option<Reference> {
+    let login = desired.login(image)?;
+    let unread = |it: &&Reference| seen.secrets.get(*it).and_then(Seen::known).is_none();
+    login.references().find(unread).cloned()
+}
+
+/// Who pulls cannot be told: what is on the instances goes on.
+fn logins(plan: &mut Plan, desired: &Desired, seen: &Observed, slots: &[Slot<'_>]) {
+    let mut lacking: BTreeMap<Reference, BTreeSet<&str>> = BTreeMap::new();
+    for slot in slots {
+        let login = desired.login(&slot.container.image);
+        let unread = |it: &&Reference| matches!(seen.secrets.get(*it), Some(Seen::Unknown(_)));
+        for reference in login.iter().flat_map(|login| login.references()).filter(unread) {
+            lacking.entry(reference.clone()).or_default().insert(image::registry(&slot.container.image));
+        }
+    }
+    for (reference, hosts) in lacking {
+        let Some(Seen::Unknown(trouble)) = seen.secrets.get(&reference) else { continue };
+        let hosts: Vec<&str> = hosts.into_iter().collect();
+        let message = format!(
+            "{}. Nothing is pulled from {} until it can be read; what runs goes on",
+            trouble.message,
+            hosts.join(", ")
         );
         plan.condition(Kind::SecretUnavailable, reference.to_string(), message);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Container, Rollout, Value, logging::Logging, network::Network};
+use super::{Container, Registry, Rollout, Value, logging::Logging, network::Network};
 
 /// `kind: App`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +25,8 @@ pub struct App {
     pub logging: Option<Logging>,
     /// The network of its containers that do not choose one.
     pub network: Network,
+    /// The registries of its images, by host.
+    pub registries: BTreeMap<String, Registry>,
     /// How a change is rolled out.
     pub rollout: Rollout,
     /// The containers, in the order in which they are processed.

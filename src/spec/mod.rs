@@ -17,6 +17,7 @@ pub mod network;
 pub mod options;
 pub mod port;
 pub mod problem;
+pub mod registry;
 pub mod rollout;
 pub mod stack;
 pub mod validate;
@@ -34,6 +35,7 @@ pub use health::HealthCheck;
 pub use options::Options;
 pub use port::Port;
 pub use problem::{File, Problem};
+pub use registry::Registry;
 pub use rollout::Rollout;
 pub use stack::{Layer, Stack};
 pub use value::{Reference, Value};
@@ -53,9 +55,12 @@ impl Desired {
     /// Every value that is kept elsewhere and needed by what runs.
     pub fn references(&self) -> BTreeSet<Reference> {
         let apps = self.apps.iter().filter(|app| app.is_docker());
-        let values =
-            apps.flat_map(|app| app.containers.iter().flat_map(|container| app.env_of(container).into_values()));
-        values.filter_map(Value::reference).cloned().collect()
+        let mut all = BTreeSet::new();
+        for (app, container) in apps.flat_map(|app| app.containers.iter().map(move |container| (app, container))) {
+            all.extend(app.env_of(container).into_values().filter_map(Value::reference).cloned());
+            all.extend(self.login(&container.image).iter().flat_map(|login| login.references()).cloned());
+        }
+        all
     }
 }
 

@@ -1,8 +1,10 @@
 //! A stack: its AWS side.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
+
+use super::Registry;
 
 pub use super::balancer::{LoadBalancer, OwnedBalancer};
 
@@ -33,6 +35,8 @@ pub struct Stack {
     pub cookbooks: Option<Cookbooks>,
     /// How long an instance may be out of reach before it is replaced (EC2). Default 5 minutes, as OpsWorks took.
     pub heal_after: Duration,
+    /// The registries of its apps' images, by host.
+    pub registries: BTreeMap<String, Registry>,
     /// What becomes of the EBS volumes of an instance that leaves, and of load balancers that Evenkeel made and nobody
     /// declares any more (EC2). Default retain.
     pub deletion_policy: DeletionPolicy,

@@ -32,6 +32,11 @@ pub enum Reference {
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
+    /// What ECR gives the account to pull with; no manifest says so, the registry's host does.
+    Ecr {
+        /// The registry's host.
+        ecr: String,
+    },
     /// A variable of the controller's own environment.
     Env {
         /// Its name.
@@ -74,6 +79,7 @@ impl fmt::Display for Reference {
             Reference::Ssm { ssm } => write!(f, "ssm {ssm}"),
             Reference::SecretsManager { name, key: None } => write!(f, "secretsManager {name}"),
             Reference::SecretsManager { name, key: Some(key) } => write!(f, "secretsManager {name} (key {key})"),
+            Reference::Ecr { ecr } => write!(f, "ecr {ecr}"),
             Reference::Env { env } => write!(f, "env {env}"),
             Reference::File { file } => write!(f, "file {file}"),
         }

@@ -21,6 +21,7 @@ fn bootstrap(mount_points: &[&str]) -> Bootstrap {
             .collect(),
         transport: Transport::Ssh,
         log: LogRotation { max_size: "10m".into(), max_file: 5 },
+        authorities: Default::default(),
     }
 }
 

@@ -16,6 +16,7 @@ mod load;
 mod manifest;
 mod operator;
 mod options;
+mod registries;
 mod releases;
 mod rollouts;
 mod secrets;

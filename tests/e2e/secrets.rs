@@ -67,7 +67,7 @@ fn ids(fleet: &Fleet, name: &str) -> BTreeMap<String, String> {
 }
 
 /// Every text that the controller and its commands have made.
-fn texts(fleet: &Fleet) -> BTreeMap<String, String> {
+pub fn texts(fleet: &Fleet) -> BTreeMap<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut all = BTreeMap::new();
     let state = fleet.dir().join("state");

@@ -30,6 +30,9 @@ pub(super) fn bootstrap(desired: &Desired, layer: &Layer, hostname: &str) -> Boo
             max_size: layer.docker.log_max_size.clone(),
             max_file: layer.docker.log_max_files,
         },
+        authorities: (desired.stack.registries.iter())
+            .filter_map(|(host, registry)| Some((host.clone(), registry.ca.clone()?)))
+            .collect(),
     }
 }
 

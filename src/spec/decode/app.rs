@@ -8,6 +8,7 @@ use super::{
     logging,
     node::{Data, Node},
     quantity::{duration, duration_above_zero},
+    registry,
 };
 use crate::spec::{
     App, Rollout, Value,
@@ -27,6 +28,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
         data_volumes: BTreeMap::new(),
         logging: None,
         network: Network::default(),
+        registries: BTreeMap::new(),
         rollout: Rollout::default(),
         containers: Vec::new(),
     };
@@ -36,12 +38,13 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
     app.environment = map.optional("environment", environment).unwrap_or_default();
     app.data_source = map.optional("dataSource", data_source).flatten();
     app.data_volumes = map.optional("dataVolumes", data_volumes).unwrap_or_default();
+    app.registries = map.optional("registries", registry::of_app).unwrap_or_default();
     app.logging = map.optional("logging", logging::read);
     app.network = map.optional("network", container::network).unwrap_or_default();
     app.rollout = map.optional("rollout", rollout).unwrap_or_default();
     app.containers =
         map.optional("containers", |report, node| report.list(node, "containers", container::read)).unwrap_or_default();
-    map.later(&["registries", "notifications", "database", "cron", "migration"]);
+    map.later(&["notifications", "database", "cron", "migration"]);
     map.finish();
     app
 }

@@ -15,6 +15,7 @@ mod migration;
 mod node;
 mod options;
 mod quantity;
+mod registry;
 mod stack;
 mod value;
 

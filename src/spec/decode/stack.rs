@@ -1,8 +1,8 @@
 //! `kind: Stack`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{cursor::Report, layer, node::Node, quantity::duration_above_zero};
+use super::{cursor::Report, layer, node::Node, quantity::duration_above_zero, registry};
 use crate::spec::{
     Stack,
     stack::{AssumeRole, Cookbooks, DeletionPolicy, Provider},
@@ -26,6 +26,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> St
         ssh_key_name: None,
         cookbooks: None,
         heal_after: HEAL_AFTER,
+        registries: BTreeMap::new(),
         deletion_policy: DeletionPolicy::Retain,
         suspend: false,
         adopt: false,
@@ -55,6 +56,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> St
         .optional("deletionPolicy", |report, node| report.choice(node, &policies, &[]))
         .unwrap_or(DeletionPolicy::Retain);
     stack.heal_after = map.optional("healAfter", duration_above_zero).unwrap_or(HEAL_AFTER);
+    stack.registries = map.optional("registries", registry::of_stack).unwrap_or_default();
     let defaults = layer::Defaults {
         provider: stack.provider,
         security_group_ids: map.optional("securityGroupIds", Report::words).unwrap_or_default(),
@@ -67,7 +69,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> St
             report.list(node, "layers", |report, node| layer::read(report, node, &defaults))
         })
         .unwrap_or_default();
-    map.later(&["registries", "notifications"]);
+    map.later(&["notifications"]);
     map.finish();
     stack
 }

@@ -153,7 +153,7 @@ fn what_this_version_does_not_carry_out_is_refused() {
         ]
     );
     let problems =
-        stack("registries: {}\nlayers:\n  - shortName: d\n    instances: {min: 1, max: 2, type: t3.micro}\n");
+        stack("notifications: {}\nlayers:\n  - shortName: d\n    instances: {min: 1, max: 2, type: t3.micro}\n");
     assert_eq!(problems.len(), 3, "{problems:#?}");
     assert!(problems.iter().all(|problem| problem.ends_with("is not supported yet by this version")), "{problems:#?}");
 }

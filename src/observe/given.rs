@@ -1,0 +1,94 @@
+//! What is asked for in confidence: the values that an action needs, and who pulls an image.
+
+use std::collections::BTreeMap;
+
+use super::{Picture, secrets::Secrets};
+use crate::{
+    action::{Action, EngineAction, Kept},
+    ports::{Given, Login},
+    secret::Secret,
+    spec::{Desired, Value},
+    world::{Class, Trouble},
+};
+
+impl Picture {
+    /// What the action needs and no plan tells. Nothing when a value is not the one any more that was planned with: the
+    /// next plan is another.
+    pub fn given(&self, desired: &Desired, action: &Action) -> Option<Given> {
+        let Action::Engine { what, .. } = action else { return Some(Given::default()) };
+        match what {
+            EngineAction::Create { run } => Some(Given { env: planned(&self.secrets, &run.secrets)?, login: None }),
+            EngineAction::Pull { image } => Some(Given { login: self.login(desired, image).ok()?, ..Given::default() }),
+            _ => Some(Given::default()),
+        }
+    }
+
+    /// Who pulls an image, if anybody in particular.
+    pub(super) fn login(&self, desired: &Desired, image: &str) -> Result<Option<Login>, Trouble> {
+        let Some(login) = desired.login(image) else { return Ok(None) };
+        Ok(Some(Login { username: self.value(&login.username)?, password: self.value(&login.password)? }))
+    }
+
+    /// A value that is declared, as it was read last where it is kept elsewhere.
+    ///
+    /// # Errors
+    /// When it was not read yet, or cannot be. Only what [`Desired::references`] tells is ever read.
+    pub fn value(&self, value: &Value) -> Result<Secret, Trouble> {
+        match value {
+            Value::Text(text) => Ok(Secret::new(text.as_str())),
+            Value::Reference(reference) => self.secrets.value(reference).ok_or_else(|| Trouble {
+                class: Class::Transient,
+                message: format!("{reference} has to be read first"),
+            }),
+        }
+    }
+}
+
+/// Every value, as long as each is the one that was planned with.
+fn planned(secrets: &Secrets, kept: &BTreeMap<String, Kept>) -> Option<BTreeMap<String, Secret>> {
+    let value = |(name, kept): (&String, &Kept)| {
+        let secret = secrets.value(&kept.from).filter(|secret| Some(secret.seal()) == kept.sealed)?;
+        Some((name.clone(), secret))
+    };
+    kept.iter().map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        ports::Vault,
+        spec::{File, Reference, Stack, validate},
+        world::Seen,
+    };
+
+    /// Keeps one value of everything.
+    struct Fake;
+
+    #[async_trait]
+    impl Vault for Fake {
+        async fn read(&self, _: &Stack, wanted: &BTreeSet<Reference>) -> BTreeMap<Reference, Seen<Secret>> {
+            wanted.iter().map(|it| (it.clone(), Seen::Known(Secret::new("today's")))).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_is_made_with_the_very_values_that_were_planned_with_or_not_at_all() {
+        let files = vec![File::new("m", include_str!("../../tests/scenarios/manifests/ec2.yaml"))];
+        let stack = validate::load("r1", files).unwrap().into_values().next().unwrap().stack;
+        let from = Reference::Ssm { ssm: "/token".into() };
+        let secrets = Secrets::new(Arc::new(Fake));
+        secrets.look(&stack, &BTreeSet::from([from.clone()]), Duration::ZERO, Duration::from_secs(5)).await;
+        let with = |value: Option<&str>| {
+            let sealed = value.map(|value| Secret::new(value).seal());
+            let kept = BTreeMap::from([("TOKEN".to_owned(), Kept { from: from.clone(), sealed })]);
+            planned(&secrets, &kept).map(|env| env["TOKEN"].expose().to_owned())
+        };
+        assert_eq!(with(Some("today's")).as_deref(), Some("today's"));
+        assert_eq!((with(Some("yesterday's")), with(None)), (None, None));
+    }
+}
