@@ -7,7 +7,7 @@ use bollard::models::{
     PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::{health, options};
+use super::{health, options, options::some};
 use crate::{
     action::{DataMount, Port, Run},
     secret::Secret,
@@ -90,10 +90,6 @@ fn env(run: &Run, secrets: &BTreeMap<String, Secret>) -> Vec<String> {
 pub(super) fn seconds(time: std::time::Duration) -> i32 {
     let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     i32::try_from(whole).unwrap_or(i32::MAX)
-}
-
-pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
-    Some(list).filter(|list| !list.is_empty())
 }
 
 fn mount(data: &DataMount) -> Mount {

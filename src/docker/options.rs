@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use bollard::models::{DeviceMapping, HostConfig, HostConfigLogConfig, ResourcesUlimits};
 
-use super::create::some;
 use crate::spec::{
     Options,
     logging::Logging,
@@ -61,6 +60,10 @@ fn device(device: &Device) -> DeviceMapping {
         path_in_container: Some(device.path.clone()),
         cgroup_permissions: Some(device.permissions.clone()),
     }
+}
+
+pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
 }
 
 #[cfg(test)]

@@ -10,13 +10,13 @@ use jiff::Timestamp;
 
 use super::{
     Facts, Plan,
+    asked::{command, waits_for_resume},
     container::{colon, is_live, is_ours, last_words},
     fleet,
     node::marks,
     render::{Place, label, migration_key, migration_run, release},
     resolve::Known,
     slot::{MIGRATION, Slot},
-    wish::{command, waits_for_resume},
 };
 use crate::{
     action::{Action, EngineAction, Migrated, Node, StopHow},

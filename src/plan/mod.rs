@@ -6,6 +6,7 @@
 //! an ideal world, which is how `evenkeel plan` can show every step before the first is taken.
 
 pub mod ask;
+mod asked;
 pub mod collect;
 mod connected;
 pub mod container;
@@ -31,6 +32,7 @@ mod secrets;
 pub mod slot;
 mod soak;
 mod standing;
+mod start_first;
 pub mod strategy;
 mod subject;
 mod surge;

@@ -10,13 +10,13 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 
 use super::{
+    asked::{command, paused_on},
     container::{colon, is_live, is_ours, last_words},
     facts::Facts,
     releases::{Releases, given_up},
     render::{Place, Rendered, label, render},
     slot::Slot,
-    strategy::starts_first,
-    wish::{command, paused_on},
+    start_first::starts_first,
 };
 use crate::{
     action::{EngineAction, Guard, StopHow},

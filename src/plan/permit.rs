@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{
     Plan,
+    asked::waits_for_resume,
     drain::Drained,
     ec2,
     node::Look,
     standing::Standing,
     strategy::Strategy,
     view::{Desk, View},
-    wish::waits_for_resume,
 };
 use crate::{
     action::{Guard, Lane},

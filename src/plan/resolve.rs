@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Facts, Plan, container::is_ours, render::label, slot::Slot, wish::command};
+use super::{Facts, Plan, asked::command, container::is_ours, render::label, slot::Slot};
 use crate::{
     action::{Action, Release},
     spec::{Desired, image},

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     Facts, Plan,
+    asked::command,
     collect::discard,
     container::is_ours,
     fleet, migration,
@@ -20,60 +21,11 @@ use super::{
     view::View,
 };
 use crate::{
-    action::{Action, Back, Wish, WishKind},
+    action::{Action, Wish, WishKind},
     spec::{App, Container, Desired, Layer, container::Deploy, image},
     status::Kind,
     world::{ContainerSeen, Engine, Instance, Seen},
 };
-
-impl Facts {
-    /// The pause of an app.
-    pub(super) fn paused(&self, app: &str) -> Option<&Wish> {
-        self.wishes.iter().find(|wish| wish.kind == WishKind::Pause && wish.app == app)
-    }
-
-    /// What a container was rolled back to.
-    pub(super) fn rolled_back(&self, app: &str, container: &str) -> Option<(&Wish, &Back)> {
-        self.wishes.iter().filter(|wish| wish.is_about(app, container)).find_map(|wish| match &wish.kind {
-            WishKind::Rollback(back) => Some((wish, back)),
-            _ => None,
-        })
-    }
-
-    /// True while a container that is deployed by hand is being deployed.
-    pub(super) fn is_being_deployed(&self, app: &str, container: &str) -> bool {
-        let begun = WishKind::Deploy { begun: true };
-        self.wishes.iter().any(|wish| wish.kind == begun && wish.container.is_some() && wish.is_about(app, container))
-    }
-
-    /// Since when an answer of the registry counts, for a container that somebody has asked to deploy.
-    pub fn asked_at(&self, app: &str, container: &str) -> Option<Timestamp> {
-        let asked = |wish: &&Wish| matches!(wish.kind, WishKind::Deploy { .. }) && wish.is_about(app, container);
-        self.wishes.iter().filter(asked).map(|wish| wish.at).max()
-    }
-
-    /// Takes what is to be noted of a wish for noted; false for any other action.
-    pub(super) fn note_wish(&mut self, action: &Action) -> bool {
-        match action {
-            Action::BeginWish { wish } => {
-                for other in self.wishes.iter_mut().filter(|other| *other == wish) {
-                    other.kind = WishKind::Deploy { begun: true };
-                }
-            }
-            Action::EndWish { wish, .. } => self.wishes.retain(|other| other != wish),
-            _ => return false,
-        }
-        true
-    }
-}
-
-impl Plan {
-    /// Forgets what was asked for.
-    pub(super) fn end(&mut self, wish: &Wish, why: impl Into<String>, facts: &Facts, now: Timestamp) {
-        let action = Action::EndWish { wish: wish.clone(), why: why.into() };
-        self.attempt(&wish.subject(), action, facts, now);
-    }
-}
 
 /// Forgets what was asked of apps and containers that are not declared. A manifest without any app is more likely a
 /// mistake.
@@ -119,16 +71,6 @@ fn paused(wish: &Wish) -> String {
         "rollouts are paused since {at}: no healthy container is taken away for another; {} lets them go on",
         command("resume", app)
     )
-}
-
-/// What a rollout waits for while it is paused.
-pub(super) fn waits_for_resume(app: &str) -> String {
-    format!("{}: rollouts of the app are paused", command("resume", app))
-}
-
-/// A command for an operator to copy.
-pub(super) fn command(word: &str, subject: &str) -> String {
-    format!("evenkeel {word} {}", shell_words::quote(subject))
 }
 
 /// Removes what was kept of failures of what is declared. True when there was any.
@@ -232,24 +174,4 @@ fn has_failed(engine: Option<&Engine>, look: &Look<'_>) -> bool {
     let kept = engine.and_then(|engine| engine.containers.get(&look.slot.failed_name()));
     kept.is_some_and(|kept| kept.labels.get(label::RELEASE) == Some(&look.rendered.release))
         || matches!(&look.need, Need::Stuck(condition) if condition.kind == Kind::ReleaseFailed)
-}
-
-/// The apps of which no container is to be taken away on this engine, because their rollouts are paused. What is half
-/// done there is finished first.
-pub(super) fn paused_on<'a>(facts: &Facts, desired: &Desired, engine: &Engine, slots: &'a [Slot<'_>]) -> Vec<&'a str> {
-    let is_begun = |slot: &Slot<'_>| {
-        let is_new = |current: &ContainerSeen| current.labels.get(label::RELEASE) == Some(&release(desired, slot));
-        engine.containers.contains_key(&slot.old_name()) && engine.containers.get(&slot.name).is_none_or(is_new)
-    };
-    let mut paused: Vec<&str> = Vec::new();
-    for slot in slots {
-        let app = slot.app.name.as_str();
-        if facts.paused(app).is_some()
-            && !paused.contains(&app)
-            && !slots.iter().any(|other| other.app.name == app && is_begun(other))
-        {
-            paused.push(app);
-        }
-    }
-    paused
 }
