@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel::{
-    action::{Action, EngineAction, Node},
+    action::{Action, EngineAction, Node, StopHow, WishKind},
     plan::{Facts, Plan, fleet},
     spec::Desired,
     status::Kind,
@@ -69,10 +69,16 @@ pub enum Defect {
     PullForgotten,
     /// A target that still has connections which are kept alive is taken for drained once no request is under way.
     KeepAliveForgotten,
+    /// What is on record of migrations that went well is not looked at.
+    MigrationsForgotten,
+    /// That an operator has paused an app is not looked at.
+    PauseIgnored,
+    /// Where the new container is to be up first, the old one is stopped all the same.
+    StartsLast,
 }
 
 impl Defect {
-    pub const ALL: [Defect; 25] = [
+    pub const ALL: [Defect; 28] = [
         Defect::DrainSkipped,
         Defect::RegisterBeforeHealthy,
         Defect::DrainingCountsAsOut,
@@ -98,6 +104,9 @@ impl Defect {
         Defect::InvalidIsEmpty,
         Defect::PullForgotten,
         Defect::KeepAliveForgotten,
+        Defect::MigrationsForgotten,
+        Defect::PauseIgnored,
+        Defect::StartsLast,
     ];
 
     /// The scenes in which it can show.
@@ -109,6 +118,8 @@ impl Defect {
             | Defect::OldLeavesFirst
             | Defect::VolumesForgotten
             | Defect::SpentTokenKept => scene.on_ec2(),
+            Defect::StartsLast => scene == Scene::Three,
+            Defect::MigrationsForgotten => matches!(scene, Scene::Three | Scene::Fresh | Scene::Ec2Shop),
             Defect::EmptyDeletes | Defect::InvalidIsEmpty | Defect::IntentsForgotten => !scene.on_ec2(),
             _ => true,
         }
@@ -239,6 +250,12 @@ impl Defect {
             facts.gone_since.clear();
             facts.present.clear();
         }
+        if self == Defect::MigrationsForgotten {
+            facts.migrated.clear();
+        }
+        if self == Defect::PauseIgnored {
+            facts.wishes.retain(|wish| wish.kind != WishKind::Pause);
+        }
         if self == Defect::NewTokenEachTry {
             facts.intents.retain(|_, sent| sent.token.is_none());
         }
@@ -261,6 +278,19 @@ impl Defect {
     pub fn output(self, sim: &Sim, seen: &Observed, plan: &mut Plan) {
         let nodes: Vec<Node> = fleet::nodes(&sim.desired, seen);
         match self {
+            Defect::StartsLast => {
+                let stop = StopHow { signal: None, timeout: std::time::Duration::from_secs(1) };
+                for action in &mut plan.actions {
+                    if let Action::Engine { what, .. } = action
+                        && let EngineAction::Rename { id, from, to } = what
+                        && *to == format!("{from}.old")
+                        && from.starts_with("worker")
+                    {
+                        *what =
+                            EngineAction::Stop { id: id.clone(), name: from.clone(), stop: stop.clone(), guard: None };
+                    }
+                }
+            }
             Defect::OldRemovedTooEarly => {
                 for node in nodes {
                     let Some(engine) = seen.engines.get(&node.hostname).and_then(Seen::known) else { continue };

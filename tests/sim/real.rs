@@ -53,6 +53,8 @@ pub struct Real {
     pub registry: Registry,
     /// The migrations that went well, by their keys, and the instance each ran on.
     pub migrated: BTreeMap<String, String>,
+    /// The apps that somebody has paused.
+    pub paused: BTreeSet<String>,
     /// Those that are on record.
     pub recorded: BTreeSet<String>,
     pub flights: Vec<Flight>,
@@ -113,6 +115,7 @@ impl Real {
             registry: Registry::default(),
             migrated: BTreeMap::new(),
             recorded: BTreeSet::new(),
+            paused: BTreeSet::new(),
             flights: Vec::new(),
             hung: BTreeMap::new(),
             excused: BTreeMap::new(),

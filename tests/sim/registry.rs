@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel::{
-    action::{Release, Wish},
+    action::{Release, Wish, WishKind},
     plan::Released,
     spec::{Desired, image},
     world::{Class, Seen},
@@ -67,6 +67,7 @@ impl Sim {
                 self.releases.clear();
                 self.migrated.clear();
                 self.operator = Operator::default();
+                self.real.paused.clear();
                 // Only what is kept on an instance tells of it now.
                 self.real.migrated.clear();
                 self.real.recorded.clear();
@@ -93,7 +94,13 @@ impl Sim {
         let now = self.real.clock();
         if self.operator.ask(word, subject, &self.desired, now).is_ok() {
             self.say(format_args!("(asked: {word} {subject})"));
+            self.note_paused();
         }
+    }
+
+    pub fn note_paused(&mut self) {
+        let paused = self.operator.wishes.iter().filter(|wish| wish.kind == WishKind::Pause);
+        self.real.paused = paused.map(|wish| wish.app.clone()).collect();
     }
 
     /// Somebody asks for anything at all.

@@ -7,7 +7,7 @@ use evenkeel::{
     plan::Plan,
     spec::{Desired, image},
     status::Kind,
-    world::{Instance, State, Target},
+    world::{ContainerSeen, Instance, State, Target},
 };
 
 use crate::real::{Ms, Real, is_live, is_well, serves};
@@ -138,6 +138,15 @@ impl Watch {
                 |tag: &String| is_of(&container.image, tag) || engine.images.keys().any(|found| is_of(found, tag));
             if next.is_some_and(|next| !there(&next.image)) {
                 return real.violate(format!("{action}, and the image that comes next is not there"));
+            }
+        }
+        if matches!(what, EngineAction::Stop { .. }) && is_well(&container) && !name.contains('.') {
+            let app = container.labels.get("evenkeel.app").cloned().unwrap_or_default();
+            let of_app = |(_, other): &(&String, &ContainerSeen)| other.labels.get("evenkeel.app") == Some(&app);
+            let is_begun = engine.containers.iter().filter(of_app).any(|(name, _)| name.ends_with(".old"));
+            let is_declared = desired.apps.iter().any(|one| one.name == app);
+            if real.paused.contains(&app) && is_declared && !is_begun {
+                return real.violate(format!("{action}, but {app} is paused"));
             }
         }
         // Of two of it, one may go.
