@@ -37,6 +37,7 @@ pub mod strategy;
 mod subject;
 mod surge;
 pub mod traffic;
+mod verdict;
 mod view;
 mod wish;
 
