@@ -25,7 +25,7 @@ pub struct Fleet {
 impl Fleet {
     /// A balancer that listens on port 80 and drains, an empty repository, and nothing of an earlier run.
     pub fn new(name: &str, region: &str) -> Fleet {
-        claim(region, name);
+        claim("opsworks", region, name);
         let fleet = Fleet { name: name.into(), region: region.into(), dir: tempfile::tempdir().unwrap() };
         fleet.clear();
         let zone = format!("{region}a");

@@ -22,13 +22,14 @@ pub static GROUND: LazyLock<Ground> = LazyLock::new(Ground::find);
 /// Who uses the proving ground: every test shares it but the one that takes LocalStack away.
 pub static TURN: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
 
-/// Which stack works in which region.
-static CLAIMED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+/// Which stack works in which region, of each provider.
+static CLAIMED: Mutex<BTreeMap<(&'static str, String), String>> = Mutex::new(BTreeMap::new());
 
-/// Takes a region for a stack alone: its faults, and the calls that are counted, are nobody else's.
-pub fn claim(region: &str, stack: &str) {
+/// Takes a provider's region for a stack alone: its faults, and the calls that are counted, are nobody else's.
+pub fn claim(provider: &'static str, region: &str, stack: &str) {
     let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
-    let taken = claimed.entry(region.to_owned()).or_insert_with(|| stack.to_owned());
+    let taken = claimed.entry((provider, region.to_owned())).or_insert_with(|| stack.to_owned()).clone();
+    drop(claimed);
     assert_eq!(taken, stack, "each stack of the tests has a region of its own, and {region} is taken");
 }
 

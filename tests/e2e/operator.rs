@@ -37,7 +37,7 @@ fn has(status: &Status, kind: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn operators_go_back_pause_go_on_and_deploy_what_failed_or_is_deployed_by_hand_and_no_request_is_lost() {
     let _turn = beside_others().await;
-    let (name, region) = ("operated", "eu-central-1");
+    let (name, region) = ("operated", "eu-central-2");
     let fleet = Fleet::new(name, region);
     let first = move_tag("hand", "1.0");
     let mut manifest = Manifest::new(name, region, 2);

@@ -36,7 +36,7 @@ impl Fleet {
 
     /// Without a load balancer and without certificates.
     pub fn bare(name: &str, region: &str, account: &str) -> Fleet {
-        claim(region, name);
+        claim("ec2", region, name);
         let mut fleet = Fleet {
             name: name.into(),
             region: region.into(),
