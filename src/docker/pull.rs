@@ -17,6 +17,7 @@ use super::{
 use crate::{
     action::Node,
     ports::{Login, Progress},
+    spec::image::digest,
     world::{Class, Fault, Trouble},
 };
 
@@ -36,11 +37,36 @@ pub(super) async fn pull(
     progress: &Progress,
 ) -> Result<(), Trouble> {
     let client = transport.within(node, HELLO, |client| async { Ok(client) }).await?;
-    let followed = follow(events(&client, image, login), node, (image, login.is_some()), progress).await;
-    if followed.is_err() {
+    let pulled = with(&client, node, image, login, progress).await;
+    if pulled.is_err() {
         transport.forget(node);
     }
-    followed
+    pulled
+}
+
+async fn with(
+    client: &Client,
+    node: &Node,
+    image: &str,
+    login: Option<&Login>,
+    progress: &Progress,
+) -> Result<(), Trouble> {
+    match follow(events(client, image, login), node, (image, login.is_some()), progress).await {
+        Err(trouble) if says_nothing(&trouble) && is_there(client, image).await => Ok(()),
+        followed => followed,
+    }
+}
+
+/// How the telling of a pull ended need not be how the pull did: what the engine has by then says more.
+fn says_nothing(trouble: &Trouble) -> bool {
+    !matches!(trouble.class, Class::Terminal | Class::Throttled)
+}
+
+/// Whether an image that is fixed to a digest is on the engine. One under a tag alone may be an older one.
+async fn is_there(client: &Client, image: &str) -> bool {
+    let name = images::familiar(image);
+    let look = tokio::time::timeout(HELLO, client.docker.inspect_image(&name));
+    digest(image).is_some() && matches!(look.await, Ok(Ok(_)))
 }
 
 fn events(
@@ -137,8 +163,13 @@ mod tests {
     use bollard::models::ProgressDetail;
     use futures_util::stream;
 
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::TcpListener,
+    };
+
     use super::*;
-    use crate::action::Access;
+    use crate::{action::Access, docker::transport::plain};
 
     fn node() -> Node {
         let (hostname, endpoint) = ("docker1".into(), "10.0.0.1:2376".into());
@@ -168,6 +199,52 @@ mod tests {
             .collect();
         follow(stream::iter(burst), &node(), ("app:1.1", false), &progress).await.unwrap();
         assert_eq!(*lines.lock().unwrap(), ["pull app:1.1 docker1 43%"]);
+    }
+
+    /// An engine that ends its answer to a pull with the end of a line in a piece of its own, which is read as one more
+    /// line that is cut short; and that has an image, or has it not.
+    async fn engine(has_it: bool) -> Node {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    let mut line = String::new();
+                    let mut pulls = false;
+                    while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+                        pulls |= line.starts_with("POST");
+                        if line == "\r\n" {
+                            let answer = match (std::mem::take(&mut pulls), has_it) {
+                                (true, _) => {
+                                    "200 OK\r\ntransfer-encoding: chunked\r\n\r\nd\r\n{\"status\":\"\"}\r\n2\r\n\r\n\r\n0\r\n\r\n"
+                                }
+                                (false, true) => "200 OK\r\ncontent-length: 2\r\n\r\n{}",
+                                (false, false) => "404 Not Found\r\ncontent-length: 2\r\n\r\n{}",
+                            };
+                            let answer = format!("HTTP/1.1 {answer}");
+                            stream.get_mut().write_all(answer.as_bytes()).await.unwrap();
+                        }
+                        line.clear();
+                    }
+                });
+            }
+        });
+        Node { endpoint, ..node() }
+    }
+
+    #[tokio::test]
+    async fn a_pull_whose_telling_is_cut_short_went_well_when_the_image_is_there() {
+        let (progress, _) = listener();
+        let fixed = format!("r.example.com/app:1@sha256:{}", "0".repeat(64));
+        for (has_it, image, well) in [(true, fixed.as_str(), true), (false, &fixed, false), (true, "app:1", false)] {
+            let node = engine(has_it).await;
+            let pulled = with(&plain(&node), &node, image, None, &progress).await;
+            assert_eq!(pulled.is_ok(), well, "{image}: {pulled:?}");
+            if let Err(trouble) = pulled {
+                assert!(trouble.message.contains("bytes remaining on stream"), "{trouble:?}");
+            }
+        }
     }
 
     #[test]

@@ -265,6 +265,12 @@ fn tls(node: &Node, name: Option<&str>, config: rustls::ClientConfig) -> Result<
     over(node, "https", Timed { inner: builder.enable_http1().wrap_connector(tcp) })
 }
 
+/// A client of something that speaks neither TLS nor SSH.
+#[cfg(test)]
+pub(super) fn plain(node: &Node) -> Client {
+    over(node, "http", HttpConnector::new()).expect("a client")
+}
+
 /// A client over whatever connects.
 fn over<C>(node: &Node, scheme: &str, connector: C) -> Result<Client, Trouble>
 where
