@@ -281,7 +281,7 @@ impl Sim {
             }
             Action::BeginWish { .. } | Action::EndWish { .. } => {
                 self.operator.note(action);
-                self.note_paused();
+                self.note_wishes();
                 Ok(())
             }
             _ => self.real.effect(action, &mut self.dice),

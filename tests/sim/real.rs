@@ -53,6 +53,8 @@ pub struct Real {
     pub registry: Registry,
     /// The migrations that went well, by their keys, and the instance each ran on.
     pub migrated: BTreeMap<String, String>,
+    /// The images that somebody went back to, by the container's key.
+    pub backs: BTreeMap<String, String>,
     /// The apps that somebody has paused.
     pub paused: BTreeSet<String>,
     /// Those that are on record.
@@ -116,6 +118,7 @@ impl Real {
             migrated: BTreeMap::new(),
             recorded: BTreeSet::new(),
             paused: BTreeSet::new(),
+            backs: BTreeMap::new(),
             flights: Vec::new(),
             hung: BTreeMap::new(),
             excused: BTreeMap::new(),

@@ -67,7 +67,7 @@ impl Sim {
                 self.releases.clear();
                 self.migrated.clear();
                 self.operator = Operator::default();
-                self.real.paused.clear();
+                self.note_wishes();
                 // Only what is kept on an instance tells of it now.
                 self.real.migrated.clear();
                 self.real.recorded.clear();
@@ -94,13 +94,18 @@ impl Sim {
         let now = self.real.clock();
         if self.operator.ask(word, subject, &self.desired, now).is_ok() {
             self.say(format_args!("(asked: {word} {subject})"));
-            self.note_paused();
+            self.note_wishes();
         }
     }
 
-    pub fn note_paused(&mut self) {
+    pub fn note_wishes(&mut self) {
         let paused = self.operator.wishes.iter().filter(|wish| wish.kind == WishKind::Pause);
         self.real.paused = paused.map(|wish| wish.app.clone()).collect();
+        let back = |wish: &Wish| match &wish.kind {
+            WishKind::Rollback(back) => Some((wish.container.clone()?, back.image.clone())),
+            _ => None,
+        };
+        self.real.backs = self.operator.wishes.iter().filter_map(back).collect();
     }
 
     /// Somebody asks for anything at all.

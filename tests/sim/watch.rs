@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel::{
     action::{Action, EngineAction},
     plan::Plan,
-    spec::{Desired, image},
+    spec::{Container, Desired, image},
     status::Kind,
     world::{ContainerSeen, Instance, State, Target},
 };
@@ -136,7 +136,8 @@ impl Watch {
             let is_of = |found: &String, tag: &String| image::tagged(found) == tag;
             let there =
                 |tag: &String| is_of(&container.image, tag) || engine.images.keys().any(|found| is_of(found, tag));
-            if next.is_some_and(|next| !there(&next.image)) {
+            let back = |next: &Container| real.backs.get(&next.name).is_some_and(&there);
+            if next.is_some_and(|next| !there(&next.image) && !back(next)) {
                 return real.violate(format!("{action}, and the image that comes next is not there"));
             }
         }
