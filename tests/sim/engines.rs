@@ -33,6 +33,11 @@ fn kind(name: &str) -> &str {
 }
 
 impl Real {
+    /// Something is still to end that was begun while it was broken: it comes back, and only then all is quiet.
+    pub fn has_deaths_ahead(&self) -> bool {
+        self.changes.values().any(|(_, change)| *change == Change::Exit)
+    }
+
     /// A request to the instance is answered: every kind of container that serves is well.
     pub fn serves_well(&self, hostname: &str) -> bool {
         self.is_whole(hostname, self.any_replica)

@@ -59,7 +59,7 @@ fn settle(sim: &mut Sim, what: &str, mut other: Option<String>) -> Result<(), St
             sim.declare(&text);
             sim.say("(edited: what failed is replaced)");
         }
-        if sim.mind.plan.is_done() && sim.is_idle() && !sim.real.is_booting() {
+        if sim.mind.plan.is_done() && sim.is_idle() && !sim.real.is_booting() && !sim.real.has_deaths_ahead() {
             // What it saw may be old by now.
             sim.pass();
             if sim.mind.plan.is_done() && sim.is_idle() {
