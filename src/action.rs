@@ -445,6 +445,20 @@ impl Action {
         }
     }
 
+    /// Takes what it notes of what operators have asked for for noted; false where it notes nothing.
+    pub fn note_in(&self, wishes: &mut Vec<Wish>) -> bool {
+        match self {
+            Action::BeginWish { wish } => {
+                for other in wishes.iter_mut().filter(|other| *other == wish) {
+                    *other = wish.begun();
+                }
+            }
+            Action::EndWish { wish, .. } => wishes.retain(|other| other != wish),
+            _ => return false,
+        }
+        true
+    }
+
     /// The idempotency token that it is sent with.
     pub fn token(&self) -> Option<&str> {
         match self {

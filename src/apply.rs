@@ -187,25 +187,28 @@ mod tests {
 
     impl Vault for Fake {}
 
+    impl Fake {
+        fn note(&self, what: String) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(what);
+            Ok(())
+        }
+    }
+
     impl Records for Fake {
         fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble> {
-            self.asked.lock().unwrap().push(format!("{stack}: {release}"));
-            Ok(())
+            self.note(format!("{stack}: {release}"))
         }
 
         fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble> {
-            self.asked.lock().unwrap().push(format!("{stack}: {migrated}"));
-            Ok(())
+            self.note(format!("{stack}: {migrated}"))
         }
 
         fn begin_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {
-            self.asked.lock().unwrap().push(format!("{stack}: begin {wish}"));
-            Ok(())
+            self.note(format!("{stack}: begin {wish}"))
         }
 
         fn end_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {
-            self.asked.lock().unwrap().push(format!("{stack}: end {wish}"));
-            Ok(())
+            self.note(format!("{stack}: end {wish}"))
         }
     }
 

@@ -46,6 +46,14 @@ impl<T> Seen<T> {
             Seen::Unknown(_) => None,
         }
     }
+
+    /// Why it is not known.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match self {
+            Seen::Known(_) => None,
+            Seen::Unknown(trouble) => Some(trouble),
+        }
+    }
 }
 
 impl<T> From<Result<T, Trouble>> for Seen<T> {
@@ -157,20 +165,16 @@ impl Provided {
 
     /// Why some part of it is not known; nothing when every part is.
     pub fn unanswered(&self) -> Option<&Trouble> {
-        fn trouble<T>(part: &Seen<T>) -> Option<&Trouble> {
-            match part {
-                Seen::Known(_) => None,
-                Seen::Unknown(trouble) => Some(trouble),
-            }
-        }
-        let instances = || trouble(&self.instances);
+        let instances = || self.instances.trouble();
         match &self.rest {
-            Rest::OpsWorks(rest) => trouble(&rest.stack)
-                .or_else(|| trouble(&rest.layers))
+            Rest::OpsWorks(rest) => rest
+                .stack
+                .trouble()
+                .or_else(|| rest.layers.trouble())
                 .or_else(instances)
-                .or_else(|| trouble(&rest.apps))
-                .or_else(|| trouble(&rest.attached)),
-            Rest::Ec2(rest) => instances().or_else(|| trouble(&rest.volumes)),
+                .or_else(|| rest.apps.trouble())
+                .or_else(|| rest.attached.trouble()),
+            Rest::Ec2(rest) => instances().or_else(|| rest.volumes.trouble()),
         }
     }
 }

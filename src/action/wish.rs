@@ -69,6 +69,24 @@ impl Wish {
         }
     }
 
+    /// Where a rollback goes.
+    pub fn back(&self) -> Option<&Back> {
+        match &self.kind {
+            WishKind::Rollback(back) => Some(back),
+            _ => None,
+        }
+    }
+
+    /// What a container was rolled back to.
+    pub fn rolled_back<'a>(wishes: &'a [Wish], app: &str, container: &str) -> Option<(&'a Wish, &'a Back)> {
+        wishes.iter().filter(|wish| wish.is_about(app, container)).find_map(|wish| Some((wish, wish.back()?)))
+    }
+
+    /// The same deploy, begun.
+    pub fn begun(&self) -> Wish {
+        Wish { kind: WishKind::Deploy { begun: true }, ..self.clone() }
+    }
+
     /// True when it is about this container.
     pub fn is_about(&self, app: &str, container: &str) -> bool {
         self.app == app && self.container.as_deref().is_none_or(|own| own == container)

@@ -162,7 +162,6 @@ mod tests {
 
     use bollard::models::ProgressDetail;
     use futures_util::stream;
-
     use tokio::{
         io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
         net::TcpListener,

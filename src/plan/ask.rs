@@ -56,10 +56,7 @@ impl Known<'_> {
     }
 
     fn rollback_of(&self, container: &str) -> Option<(&Wish, &Back)> {
-        self.wishes.iter().filter(|wish| wish.is_about(&self.app.name, container)).find_map(|wish| match &wish.kind {
-            WishKind::Rollback(back) => Some((wish, back)),
-            _ => None,
-        })
+        Wish::rolled_back(self.wishes, &self.app.name, container)
     }
 
     /// To roll out what is declared, and to try again what failed.
@@ -239,20 +236,8 @@ mod tests {
     }
 
     fn backs(ask: &Ask) -> Vec<(&str, &str, &str)> {
-        let back = |wish: &'_ Wish| match &wish.kind {
-            WishKind::Rollback(back) => Some(back.clone()),
-            _ => None,
-        };
-        ask.wishes
-            .iter()
-            .filter_map(|wish| back(wish).map(|_| wish))
-            .map(|wish| match &wish.kind {
-                WishKind::Rollback(back) => {
-                    (wish.container.as_deref().unwrap(), back.digest.as_str(), back.from.as_str())
-                }
-                _ => unreachable!(),
-            })
-            .collect()
+        let wishes = ask.wishes.iter().filter_map(|wish| Some((wish.container.as_deref()?, wish.back()?)));
+        wishes.map(|(container, back)| (container, back.digest.as_str(), back.from.as_str())).collect()
     }
 
     #[test]

@@ -21,10 +21,7 @@ impl Facts {
 
     /// What a container was rolled back to.
     pub(super) fn rolled_back(&self, app: &str, container: &str) -> Option<(&Wish, &Back)> {
-        self.wishes.iter().filter(|wish| wish.is_about(app, container)).find_map(|wish| match &wish.kind {
-            WishKind::Rollback(back) => Some((wish, back)),
-            _ => None,
-        })
+        Wish::rolled_back(&self.wishes, app, container)
     }
 
     /// True while a container that is deployed by hand is being deployed.
@@ -37,20 +34,6 @@ impl Facts {
     pub fn asked_at(&self, app: &str, container: &str) -> Option<Timestamp> {
         let asked = |wish: &&Wish| matches!(wish.kind, WishKind::Deploy { .. }) && wish.is_about(app, container);
         self.wishes.iter().filter(asked).map(|wish| wish.at).max()
-    }
-
-    /// Takes what is to be noted of a wish for noted; false for any other action.
-    pub(super) fn note_wish(&mut self, action: &Action) -> bool {
-        match action {
-            Action::BeginWish { wish } => {
-                for other in self.wishes.iter_mut().filter(|other| *other == wish) {
-                    other.kind = WishKind::Deploy { begun: true };
-                }
-            }
-            Action::EndWish { wish, .. } => self.wishes.retain(|other| other != wish),
-            _ => return false,
-        }
-        true
     }
 }
 

@@ -116,7 +116,7 @@ impl Facts {
             match action {
                 Action::Record { release } => self.record(release, now),
                 Action::RecordMigration { migrated } => self.record_migration(migrated),
-                action if self.note_wish(action) => {}
+                action if action.note_in(&mut self.wishes) => {}
                 _ => continue,
             }
             any = true;

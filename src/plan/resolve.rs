@@ -13,7 +13,7 @@ use crate::{
     action::{Action, Release},
     spec::{Desired, image},
     status::Kind,
-    world::{Class, ContainerSeen, Engine, Observed, Seen},
+    world::{Class, ContainerSeen, Engine, Observed, Seen, Trouble},
 };
 
 /// What is known when an image is chosen.
@@ -24,6 +24,12 @@ pub(super) struct Known<'a> {
     pub(super) seen: &'a Observed,
     pub(super) facts: &'a Facts,
     pub(super) now: Timestamp,
+}
+
+/// What is waited for while a registry does not tell what a tag stands for.
+pub(super) fn answer(declared: &str, trouble: Option<&Trouble>) -> String {
+    let why = trouble.map_or_else(String::new, |trouble| format!(": {}", trouble.message));
+    format!("{} to tell which image {declared} is{why}", image::registry(declared))
 }
 
 /// An image, and what it waits for if it is not known for certain.
@@ -100,7 +106,7 @@ impl Known<'_> {
             }
             (None, running, None) => Choice {
                 image: running.map_or_else(|| declared.clone(), |digest| image::pinned(declared, &digest)),
-                waits: Some(format!("{} to tell which image {declared} is", image::registry(declared))),
+                waits: Some(answer(declared, None)),
             },
             (None, None, Some(_)) => self.without_an_answer(plan, slot),
         }
@@ -114,13 +120,12 @@ impl Known<'_> {
             return as_it_is(None);
         }
         let Some(Seen::Unknown(trouble)) = self.seen.registry.get(declared) else { return as_it_is(None) };
-        let registry = image::registry(declared);
         if trouble.class == Class::Terminal {
             let subject = format!("{}/{}", slot.app.name, slot.container.name);
             plan.condition(Kind::ImageUnavailable, subject, &trouble.message);
-            return as_it_is(Some(format!("{registry} to have an image {declared}")));
+            return as_it_is(Some(format!("{} to have an image {declared}", image::registry(declared))));
         }
-        as_it_is(Some(format!("{registry} to tell which image {declared} is: {}", trouble.message)))
+        as_it_is(Some(answer(declared, Some(trouble))))
     }
 
     /// What an operator went back to, as long as that holds.

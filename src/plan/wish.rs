@@ -16,7 +16,7 @@ use super::{
     fleet, migration,
     node::{Look, Need},
     render::{label, release},
-    resolve::Known,
+    resolve::{Known, answer},
     slot::Slot,
     view::View,
 };
@@ -124,7 +124,6 @@ fn unanswered(known: &Known<'_>, wish: &Wish, container: &Container) -> Option<S
     if image::digest(declared).is_some() || known.facts.rolled_back(&wish.app, &container.name).is_some() {
         return None;
     }
-    let registry = image::registry(declared);
     match known.seen.registry.get(declared) {
         Some(Seen::Known(newest)) => {
             let begun = wish.kind == WishKind::Deploy { begun: true };
@@ -132,10 +131,7 @@ fn unanswered(known: &Known<'_>, wish: &Wish, container: &Container) -> Option<S
             let is_recorded = recorded.is_some_and(|last| last.release.digest == *newest);
             (begun && !is_recorded).then(|| format!("the release of {declared} to be recorded"))
         }
-        Some(Seen::Unknown(trouble)) => {
-            Some(format!("{registry} to tell which image {declared} is: {}", trouble.message))
-        }
-        None => Some(format!("{registry} to tell which image {declared} is")),
+        unknown => Some(answer(declared, unknown.and_then(Seen::trouble))),
     }
 }
 
@@ -172,6 +168,6 @@ pub(super) fn conclude(plan: &mut Plan, known: &Known<'_>, layer: &Layer, views:
 
 fn has_failed(engine: Option<&Engine>, look: &Look<'_>) -> bool {
     let kept = engine.and_then(|engine| engine.containers.get(&look.slot.failed_name()));
-    kept.is_some_and(|kept| kept.labels.get(label::RELEASE) == Some(&look.rendered.release))
+    kept.is_some_and(|kept| look.rendered.is_of(kept))
         || matches!(&look.need, Need::Stuck(condition) if condition.kind == Kind::ReleaseFailed)
 }

@@ -6,7 +6,7 @@
 use rusqlite::params;
 
 use super::{Store, StoreError};
-use crate::action::{Wish, WishKind};
+use crate::action::Wish;
 
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS wishes (
@@ -70,7 +70,7 @@ impl Store {
     }
 
     pub(super) fn note_begun(&self, stack: &str, wish: &Wish) -> Result<(), StoreError> {
-        let begun = Wish { kind: WishKind::Deploy { begun: true }, ..wish.clone() };
+        let begun = wish.begun();
         let (app, container, word, at) = key(&begun);
         self.with("write", |c| {
             c.execute(
@@ -108,6 +108,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::action::WishKind;
 
     fn wish(kind: WishKind, second: i64) -> Wish {
         let container = matches!(kind, WishKind::Deploy { .. }).then(|| "web".to_owned());
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(store.wishes("shop").unwrap(), [pause.clone(), deploy.clone()]);
         assert_eq!(store.wishes("blog").unwrap(), []);
         store.note_begun("shop", &deploy).unwrap();
-        let begun = Wish { kind: WishKind::Deploy { begun: true }, ..deploy };
+        let begun = deploy.begun();
         store.ask("shop", &[], &[pause]).unwrap();
         assert_eq!(store.wishes("shop").unwrap(), std::slice::from_ref(&begun));
         store.drop_wish("shop", &begun).unwrap();

@@ -101,10 +101,7 @@ impl Sim {
     pub fn note_wishes(&mut self) {
         let paused = self.operator.wishes.iter().filter(|wish| wish.kind == WishKind::Pause);
         self.real.paused = paused.map(|wish| wish.app.clone()).collect();
-        let back = |wish: &Wish| match &wish.kind {
-            WishKind::Rollback(back) => Some((wish.container.clone()?, back.image.clone())),
-            _ => None,
-        };
+        let back = |wish: &Wish| Some((wish.container.clone()?, wish.back()?.image.clone()));
         self.real.backs = self.operator.wishes.iter().filter_map(back).collect();
     }
 

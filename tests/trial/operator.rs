@@ -1,7 +1,7 @@
 //! Somebody with the command line: what they asked for, and the releases on record that they can go back to.
 
 use evenkeel::{
-    action::{Action, Release, Wish, WishKind},
+    action::{Action, Release, Wish},
     plan::{
         Released,
         ask::{Known, Numbered},
@@ -46,17 +46,8 @@ impl Operator {
         self.history.push(Numbered { number, released: Released { release: release.clone(), since } });
     }
 
-    /// Notes what the controller notes; false for any other action.
-    pub fn note(&mut self, action: &Action) -> bool {
-        match action {
-            Action::BeginWish { wish } => {
-                for other in self.wishes.iter_mut().filter(|other| *other == wish) {
-                    other.kind = WishKind::Deploy { begun: true };
-                }
-            }
-            Action::EndWish { wish, .. } => self.wishes.retain(|other| other != wish),
-            _ => return false,
-        }
-        true
+    /// Notes what the controller notes.
+    pub fn note(&mut self, action: &Action) {
+        action.note_in(&mut self.wishes);
     }
 }
