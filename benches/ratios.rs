@@ -20,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 use evenkeel::{
-    action::{Action, EngineAction, Migrated, Node, Release, Wish},
+    action::{Action, EngineAction, JobNote, Migrated, Node, Release, Wish},
     observe::{Ages, Picture, Ports},
     ports::{Balancers, Cloud, Engines, Given, Login, Progress, Records, Vault},
     spec::Stack,
@@ -176,6 +176,10 @@ impl Records for World {
     }
 
     fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
+        unreachable!("nothing is recorded")
+    }
+
+    fn note_job(&self, _: &str, _: &JobNote) -> Result<(), Trouble> {
         unreachable!("nothing is recorded")
     }
 

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::Serialize;
 
 mod balancer;
+mod job;
 mod migrated;
 mod release;
 mod wish;
 
 pub use crate::spec::port::Port;
 pub use balancer::BalancerAction;
+pub use job::{Begun, Ended, JobNote, Outcome, Scheduled, Turn, is_run_name, run_name};
 pub use migrated::Migrated;
 pub use release::Release;
 pub use wish::{Back, Wish, WishKind};
@@ -159,6 +161,10 @@ pub enum Action {
     RecordMigration {
         migrated: Migrated,
     },
+    /// Writes down something of what is run by the clock.
+    NoteJob {
+        note: Box<JobNote>,
+    },
     /// Writes down that what an operator asked for has begun.
     BeginWish {
         wish: Wish,
@@ -294,6 +300,20 @@ pub enum EngineAction {
     },
 }
 
+impl EngineAction {
+    /// The name of the run of a job that it is about.
+    pub fn run(&self) -> Option<&str> {
+        let name = match self {
+            EngineAction::Create { run } => &run.name,
+            EngineAction::Start { name, .. } | EngineAction::Stop { name, .. } | EngineAction::Remove { name, .. } => {
+                name
+            }
+            _ => return None,
+        };
+        Some(name.as_str()).filter(|name| is_run_name(name))
+    }
+}
+
 /// How a container is stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StopHow {
@@ -396,6 +416,8 @@ pub enum Lane {
     Pull(String),
     /// What is recorded of one container, `APP/CONTAINER`, or of one wish.
     Record(String),
+    /// One run of a job on one instance, which is in nobody's way.
+    Run(String),
 }
 
 impl Action {
@@ -403,13 +425,27 @@ impl Action {
     pub fn lane(&self) -> Lane {
         match self {
             Action::Engine { node, what: EngineAction::Pull { .. } } => Lane::Pull(node.hostname.clone()),
-            Action::Engine { node, .. } => Lane::Node(node.hostname.clone()),
+            Action::Engine { node, what } => match what.run() {
+                Some(name) => Lane::Run(format!("{}/{name}", node.hostname)),
+                None => Lane::Node(node.hostname.clone()),
+            },
             Action::Register { hostname, .. } | Action::Deregister { hostname, .. } => Lane::Node(hostname.clone()),
             Action::Owned { balancer, .. } => Lane::Balancer(balancer.clone()),
             Action::Record { release } => Lane::Record(release.subject()),
             Action::RecordMigration { migrated } => Lane::Record(format!("{}/{}", migrated.app, migrated.container)),
+            Action::NoteJob { note } => Lane::Record(note.subject()),
             Action::BeginWish { wish } | Action::EndWish { wish, .. } => Lane::Record(wish.to_string()),
             _ => Lane::Cloud,
+        }
+    }
+
+    /// True for what is done of a run of a job that goes as it should: it changes nothing of what is declared, and comes
+    /// again with every run.
+    pub fn is_routine(&self) -> bool {
+        match self {
+            Action::Engine { what, .. } => what.run().is_some(),
+            Action::NoteJob { note } => !matches!(&**note, JobNote::End(ended) if ended.outcome.has_failed()),
+            _ => false,
         }
     }
 
@@ -535,6 +571,7 @@ impl fmt::Display for Action {
             Action::Owned { balancer, what } => write!(f, "load balancer {balancer}: {what}"),
             Action::Record { release } => write!(f, "record release {release}"),
             Action::RecordMigration { migrated } => write!(f, "record migration {migrated}"),
+            Action::NoteJob { note } => write!(f, "{note}"),
             Action::BeginWish { wish } => write!(f, "begin the {wish}, as was asked for"),
             Action::EndWish { wish, why } => write!(f, "end the {wish}: {why}"),
             Action::Engine { node, what } => write!(f, "{}: {what}", node.hostname),

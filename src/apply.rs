@@ -53,6 +53,7 @@ async fn carry_out(
         }
         Action::Record { release } => ports.records.record(&stack.name, release),
         Action::RecordMigration { migrated } => ports.records.record_migration(&stack.name, migrated),
+        Action::NoteJob { note } => ports.records.note_job(&stack.name, note),
         Action::BeginWish { wish } => ports.records.begin_wish(&stack.name, wish),
         Action::EndWish { wish, .. } => ports.records.end_wish(&stack.name, wish),
         Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
@@ -120,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{Access, Migrated, Node, Release, StopHow, Wish},
+        action::{Access, JobNote, Migrated, Node, Release, StopHow, Wish},
         ports::{Balancers, Cloud, Engines, Login, Records, Vault},
         secret::Secret,
         spec::{File, validate},
@@ -201,6 +202,11 @@ mod tests {
 
         fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble> {
             self.note(format!("{stack}: {migrated}"))
+        }
+
+        fn note_job(&self, stack: &str, note: &JobNote) -> Result<(), Trouble> {
+            self.asked.lock().unwrap().push(format!("{stack}: {note}"));
+            Ok(())
         }
 
         fn begin_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {

@@ -162,7 +162,7 @@ impl Picture {
             }
             Action::Register { .. } | Action::Deregister { .. } => self.balancers = None,
             // What is on record is read anew on every pass.
-            Action::Record { .. } | Action::BeginWish { .. } | Action::EndWish { .. } => {}
+            Action::Record { .. } | Action::NoteJob { .. } | Action::BeginWish { .. } | Action::EndWish { .. } => {}
             Action::Owned { .. } => {
                 self.owned = None;
                 self.balancers = None;
@@ -352,7 +352,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{EngineAction, Migrated, Release, Wish},
+        action::{EngineAction, JobNote, Migrated, Release, Wish},
         ports::{Given, Login, Progress},
         spec::{File, Stack, validate},
         world::{Ec2, Instance, Rest},
@@ -444,6 +444,10 @@ mod tests {
         }
 
         fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+
+        fn note_job(&self, _: &str, _: &JobNote) -> Result<(), Trouble> {
             unreachable!("nothing is recorded")
         }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
-    action::{Action, EngineAction, Migrated, Node, Release, Wish},
+    action::{Action, EngineAction, JobNote, Migrated, Node, Release, Wish},
     secret::Secret,
     spec::{Reference, Stack, balancer::words},
     world::{Balancer, Class, Engine, Owned, Provided, Seen, Target, Trouble},
@@ -144,6 +144,12 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble>;
+
+    /// Records, durably, what a job came to. A run that is on record is not recorded again.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing must be done for it.
+    fn note_job(&self, stack: &str, note: &JobNote) -> Result<(), Trouble>;
 
     /// Records, durably, that what an operator asked for has begun. What was asked for anew meanwhile stays as it is.
     ///

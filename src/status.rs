@@ -5,7 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{App, Container, container::Deploy};
+use crate::{
+    action::{Ended, Outcome},
+    spec::{App, Container, container::Deploy},
+};
 
 /// Something about a stack that a person should know, set afresh on every pass.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +42,8 @@ pub enum Kind {
     RolledBack,
     /// An operator has paused the rollouts of an app.
     Paused,
+    /// The last run of a job did not go well.
+    JobFailed,
     /// A migration did not go well: its release stops before any container does.
     MigrationFailed,
     /// A container cannot stay up or is unhealthy, and there is no older one to put back.
@@ -115,6 +120,9 @@ pub struct StackStatus {
     /// The apps that are declared.
     #[serde(default)]
     pub apps: Vec<AppStatus>,
+    /// What is run by the clock.
+    #[serde(default)]
+    pub jobs: Vec<JobStatus>,
     /// What operators have asked for and is not over, in words.
     #[serde(default)]
     pub asked: Vec<String>,
@@ -122,6 +130,70 @@ pub struct StackStatus {
     pub mutations: u64,
     /// Mutations made by the last pass.
     pub last_pass_mutations: u64,
+}
+
+/// How a job is that is run by the clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobStatus {
+    /// The app's name.
+    pub app: String,
+    /// The container's key.
+    pub container: String,
+    /// Its five fields and their time zone.
+    pub schedule: String,
+    /// When it is due next; nothing while there is no instance at all.
+    pub next: Option<Timestamp>,
+    /// The runs that go on.
+    pub running: Vec<RunStatus>,
+    /// What a run that is due waits for.
+    pub waits: Option<String>,
+    /// The last run that is over.
+    pub last: Option<LastRun>,
+}
+
+/// A run that goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStatus {
+    /// When it was due.
+    pub due: Timestamp,
+    /// Where it is.
+    pub hostname: String,
+}
+
+/// A run that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRun {
+    /// When it was due.
+    pub due: Timestamp,
+    /// Where it was.
+    pub hostname: String,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Its exit code, where it came to have one.
+    pub exit_code: Option<i64>,
+    /// When it was started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// What it said last.
+    pub words: String,
+}
+
+impl From<Ended> for LastRun {
+    fn from(ended: Ended) -> LastRun {
+        LastRun {
+            due: ended.turn.due,
+            hostname: ended.hostname,
+            outcome: ended.outcome,
+            exit_code: ended.exit_code,
+            started: ended.started,
+            finished: ended.finished,
+            words: ended.words,
+        }
+    }
 }
 
 /// What is declared of one app.

@@ -16,6 +16,7 @@
 //! IMAGE` (an image of that tag, brought by hand), `store lost`
 //! · `ask WORD APP[/CONTAINER]` (deploy, rollback, pause or resume, as an operator asks for it)
 //! · `secret REFERENCE => VALUE` (what is kept there now), `secret REFERENCE => refused WHY`, `secret REFERENCE => unread`
+//! · `runs IMAGE SECONDS [CODE]` (how long the runs of a job take, and how they end) · `jobs` (how each stands)
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
 //! is replaced goes, and why) · `containers`.
 
@@ -432,6 +433,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.intents.clear();
             trial.releases.clear();
             trial.migrated.clear();
+            trial.jobs = evenkeel::plan::Jobs::default();
         }
         "vpc" => {
             let balancer = trial.world.seen.balancers.get_mut(&words[0].replace('_', " "));
@@ -447,6 +449,28 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 let _ = writeln!(out, "  {action}");
             }
             told(&plan, out);
+        }
+        "runs" => {
+            let code = words.get(2).map_or(0, |code| code.parse().expect("an exit code"));
+            trial.runs(words[0], words[1].parse().expect("seconds"), code);
+        }
+        "jobs" => {
+            for job in trial.plan().jobs {
+                let _ = write!(out, "  {}/{}", job.app, job.container);
+                if let Some(next) = job.next {
+                    let _ = write!(out, ", next {}", next.strftime("%H:%M"));
+                }
+                for run in &job.running {
+                    let _ = write!(out, ", that of {} runs on {}", run.due.strftime("%H:%M"), run.hostname);
+                }
+                if let Some(waits) = &job.waits {
+                    let _ = write!(out, ", waits for {waits}");
+                }
+                if let Some(last) = &job.last {
+                    let _ = write!(out, ", that of {} {}", last.due.strftime("%H:%M"), last.outcome.word());
+                }
+                let _ = writeln!(out);
+            }
         }
         "strategies" => {
             for replacement in trial.plan().replacements {

@@ -12,7 +12,10 @@ use super::fail;
 use crate::{
     action::Wish,
     controller::lease,
-    plan::ask::{Ask, Known, Numbered},
+    plan::{
+        JobRun,
+        ask::{Ask, Known, Numbered},
+    },
     status::{AppStatus, DeclaredContainer, Phase, StackStatus},
     store::Store,
 };
@@ -51,6 +54,8 @@ pub struct Found {
     container: Option<DeclaredContainer>,
     /// The releases of the stack, the oldest first.
     pub history: Vec<Numbered>,
+    /// The runs of its jobs, in the order in which they were due.
+    pub runs: Vec<JobRun>,
     wishes: Vec<Wish>,
 }
 
@@ -75,8 +80,9 @@ impl Subject {
         let statuses = store.statuses().map_err(told)?;
         let (status, app, container) = pick(&statuses, self.stack.as_deref(), &self.app)?;
         let history = store.released(&status.stack).map_err(told)?;
+        let runs = store.jobs(&status.stack).map_err(told)?.runs;
         let wishes = store.wishes(&status.stack).map_err(told)?;
-        Ok(Found { store, status, app, container, history, wishes })
+        Ok(Found { store, status, app, container, history, runs, wishes })
     }
 
     /// Asks for it, says what was asked for, and waits for it if that is wanted.
@@ -245,6 +251,7 @@ mod tests {
             doing: Vec::new(),
             instances: Vec::new(),
             apps: vec![AppStatus { name: app.into(), containers: vec![container] }],
+            jobs: Vec::new(),
             asked: Vec::new(),
             mutations: 0,
             last_pass_mutations: 0,

@@ -139,6 +139,7 @@ fn remembered(store: &Store, stack: &str) -> Result<Facts, StoreError> {
         intents: store.intents(stack)?,
         releases: store.releases(stack)?,
         migrated: store.migrated(stack)?,
+        jobs: store.jobs(stack)?,
         wishes: store.wishes(stack)?,
         ..Facts::default()
     })

@@ -6,7 +6,7 @@ use crate::{
     action::Action,
     plan::{Plan, forecast::Forecast},
     spec::image,
-    status::{Event, StackStatus},
+    status::{Event, JobStatus, StackStatus},
 };
 
 /// Prints a forecast.
@@ -68,6 +68,9 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
             let _ = writeln!(out, "      {name:<18} {:<12} {}", container.state, image::shown(&container.image));
         }
     }
+    for job in &status.jobs {
+        let _ = writeln!(out, "  @  {}", job_text(job));
+    }
     for doing in &status.doing {
         let _ = writeln!(out, "  >  {doing}");
     }
@@ -84,4 +87,57 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
         let _ = writeln!(out, "  {}  {}", event.at.strftime("%H:%M:%S"), event.text);
     }
     out
+}
+
+/// One job on a line.
+fn job_text(job: &JobStatus) -> String {
+    let time = |at: jiff::Timestamp| at.strftime("%F %H:%M UTC").to_string();
+    let mut parts = vec![format!("{}/{}  {}", job.app, job.container, job.schedule)];
+    for run in &job.running {
+        parts.push(format!("that of {} runs on {}", time(run.due), run.hostname));
+    }
+    parts.extend(job.waits.iter().map(|waits| format!("waits for {waits}")));
+    parts.extend(job.next.map(|next| format!("next {}", time(next))));
+    if let Some(last) = &job.last {
+        let code = last.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+        parts.push(format!("that of {} {}{code} on {}", time(last.due), last.outcome.word(), last.hostname));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        action::Outcome,
+        status::{LastRun, RunStatus},
+    };
+
+    #[test]
+    fn a_job_tells_what_runs_what_waits_and_how_the_last_run_went() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let job = JobStatus {
+            app: "shop".into(),
+            container: "clean".into(),
+            schedule: "*/5 * * * * (UTC)".into(),
+            next: Some(at("2026-01-05T12:10:00Z")),
+            running: vec![RunStatus { due: at("2026-01-05T12:00:00Z"), hostname: "docker1".into() }],
+            waits: Some("the run of 2026-01-05 12:00 UTC on docker1 to end".into()),
+            last: Some(LastRun {
+                due: at("2026-01-05T11:55:00Z"),
+                hostname: "docker2".into(),
+                outcome: Outcome::Failed,
+                exit_code: Some(1),
+                started: None,
+                finished: at("2026-01-05T11:56:00Z"),
+                words: "no space left".into(),
+            }),
+        };
+        assert_eq!(
+            job_text(&job),
+            "shop/clean  */5 * * * * (UTC), that of 2026-01-05 12:00 UTC runs on docker1, waits for the run of \
+             2026-01-05 12:00 UTC on docker1 to end, next 2026-01-05 12:10 UTC, that of 2026-01-05 11:55 UTC failed \
+             (exit code 1) on docker2"
+        );
+    }
 }

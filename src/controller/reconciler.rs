@@ -56,6 +56,8 @@ pub struct Reconciler {
 
 struct Running {
     what: String,
+    /// It changes nothing of what is declared.
+    routine: bool,
     intent: Option<String>,
     task: JoinHandle<()>,
 }
@@ -77,6 +79,8 @@ struct Last {
     moved: Option<Instant>,
     /// An instance is on its way into a balancer or out of it.
     balancers_move: bool,
+    /// When the clock brings something next.
+    wake: Option<Timestamp>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -203,6 +207,7 @@ impl Reconciler {
         self.facts.intents = self.store.intents(&self.key())?;
         self.facts.releases = self.store.releases(&self.key())?;
         self.facts.migrated = self.store.migrated(&self.key())?;
+        self.facts.jobs = self.store.jobs(&self.key())?;
         let wishes = self.store.wishes(&self.key())?;
         let is_new = |wish: &Wish| !self.facts.wishes.iter().any(|known| known.at == wish.at);
         // Who asks for a deploy does not mean to wait for the time of the next try.
@@ -225,13 +230,24 @@ impl Reconciler {
         }
         let poll = self.pace.poll;
         if at_rest {
-            Ages { cloud: self.pace.resync, balancers: poll, engines: self.pace.resync, secrets }
+            // Before a run of a job is begun, or judged, its engine is asked.
+            let is_due = self.last.wake.is_some_and(|wake| wake <= self.clock.now());
+            let engines = if is_due { poll } else { self.pace.resync };
+            Ages { cloud: self.pace.resync, balancers: poll, engines, secrets }
         } else {
             Ages { cloud: poll * 2, balancers: self.patience() / 2, engines: poll, secrets }
         }
     }
 
     fn next_look(&self, status: &StackStatus) -> Duration {
+        let now = self.clock.now();
+        let wake = self.last.wake.map(|wake| now.duration_until(wake)).filter(|wait| wait.is_positive());
+        let wake = wake.map(|wait| wait.unsigned_abs() + Duration::from_millis(5));
+        let moves = self.next_move(status);
+        wake.map_or(moves, |wake| wake.min(moves))
+    }
+
+    fn next_move(&self, status: &StackStatus) -> Duration {
         match status.phase {
             Phase::Converged | Phase::Suspended => self.pace.resync,
             Phase::Blocked => self.pace.poll * 5,
@@ -282,7 +298,11 @@ impl Reconciler {
                     }
                     self.facts.failures.remove(&key);
                     self.waits.remove(&key);
-                    self.tell(&News::Done(key, seconds));
+                    let news = News::Done(key, seconds);
+                    match action.is_routine() {
+                        true => self.report.news(&self.desired.stack.name, &news),
+                        false => self.tell(&news),
+                    }
                 }
                 Err(trouble) => {
                     if let Some((intent, sent)) = &intent
@@ -364,7 +384,10 @@ impl Reconciler {
                     queue.add(&name, Instant::now());
                 }
             });
-            self.running.insert(lane, Running { what: key, intent: intent.map(|(intent, _)| intent), task });
+            self.running.insert(
+                lane,
+                Running { what: key, routine: action.is_routine(), intent: intent.map(|(intent, _)| intent), task },
+            );
         }
         self.mutations += begun;
         begun
@@ -413,15 +436,19 @@ impl Reconciler {
         conditions.extend_from_slice(extra);
         let phase = if self.desired.stack.suspend {
             Phase::Suspended
-        } else if !self.running.is_empty() || !plan.actions.is_empty() {
+        } else if self.running.values().any(|running| !running.routine)
+            || plan.actions.iter().any(|action| !action.is_routine())
+        {
             Phase::Progressing
         } else if conditions.iter().any(|condition| blocks(condition, &plan, &self.facts)) && self.is_quiet(&plan) {
             Phase::Blocked
-        } else if plan.is_done() && seen_whole(&self.desired, seen) {
+        } else if plan.holds.is_empty() && seen_whole(&self.desired, seen) {
             Phase::Converged
         } else {
             Phase::Progressing
         };
+        // What could not be begun at once is not left until the clock brings something else.
+        let wake = if plan.actions.is_empty() { plan.wake } else { Some(self.clock.now() + self.pace.poll) };
         let status = StackStatus {
             stack: self.key(),
             revision: self.desired.revision.clone(),
@@ -432,6 +459,7 @@ impl Reconciler {
             doing: self.running.values().map(|running| running.what.clone()).collect(),
             instances: snapshot::instances(&self.desired, seen),
             apps: self.desired.apps.iter().filter(|app| app.is_docker()).map(AppStatus::from).collect(),
+            jobs: plan.jobs,
             asked: self.facts.wishes.iter().map(asked).collect(),
             mutations: self.mutations,
             last_pass_mutations: begun,
@@ -464,6 +492,7 @@ impl Reconciler {
             self.tell(&News::Converged);
         }
         self.last.balancers_move = balancers_move(seen);
+        self.last.wake = wake;
         self.last.conditions = conditions;
         self.last.waiting = waiting;
         self.last.status = Some(status.clone());

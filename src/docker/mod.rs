@@ -44,6 +44,7 @@ const SECRETS_LABEL: &str = "evenkeel.secrets";
 
 /// The label of a migration's container.
 const MIGRATION_LABEL: &str = "evenkeel.migration";
+const JOB_LABEL: &str = "evenkeel.job";
 
 /// Every engine that one set of certificates and one directory of keys open.
 ///

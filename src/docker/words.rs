@@ -7,7 +7,7 @@ use bollard::{
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{MIGRATION_LABEL, transport::Client};
+use super::{JOB_LABEL, MIGRATION_LABEL, transport::Client};
 use crate::world::{ContainerSeen, Health, State};
 
 /// Lines of its log that are told; what it wrote to its two streams may be out of order.
@@ -36,8 +36,9 @@ pub(super) async fn last(
         // One that was stopped because its check failed must not take the reason with it.
         State::Exited { exit_code } => {
             let mut words = failed_checks(state).join("\n");
-            // What a migration had to say is kept, however it went.
-            if exit_code != 0 || seen.labels.contains_key(MIGRATION_LABEL) {
+            // What a migration or a run of a job had to say is kept, however it went.
+            let is_kept = [MIGRATION_LABEL, JOB_LABEL].iter().any(|label| seen.labels.contains_key(*label));
+            if exit_code != 0 || is_kept {
                 words = format!("{}\n{words}", log(client, seen, state).await.trim_end());
             }
             words

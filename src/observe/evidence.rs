@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        action::{Action, EngineAction, Migrated, Release, Wish},
+        action::{Action, EngineAction, JobNote, Migrated, Release, Wish},
         observe::{Ages, Ports},
         plan::{Facts, imagine::World, plan},
         ports::{Balancers, Cloud, Engines, Given, Login, Progress, Records, Vault},
@@ -136,6 +136,10 @@ mod tests {
         }
 
         fn record_migration(&self, _: &str, _: &Migrated) -> Result<(), Trouble> {
+            unreachable!("nothing is recorded")
+        }
+
+        fn note_job(&self, _: &str, _: &JobNote) -> Result<(), Trouble> {
             unreachable!("nothing is recorded")
         }
 

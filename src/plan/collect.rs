@@ -50,6 +50,10 @@ pub fn leftovers(
         {
             continue;
         }
+        // Those of jobs are looked after by themselves.
+        if container.labels.contains_key(label::JOB) {
+            continue;
+        }
         if container.labels.contains_key(label::MIGRATION) {
             if !is_kept(container, facts, &slots, over) {
                 found.push(leftover(name, container));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Facts, Plan, ec2, fleet, migration,
+    Facts, Plan, ec2, fleet, job, migration,
     slot::slots,
     standing::{Standing, standing},
     view::{Desk, View, careful},
@@ -141,7 +141,9 @@ pub(super) fn drain_for_removal(
     now: Timestamp,
 ) -> bool {
     let engine = seen.engines.get(&instance.hostname).and_then(Seen::known);
-    if let Some(name) = engine.and_then(|engine| migration::running_on(engine, &desired.stack.name)) {
+    let stack = &desired.stack.name;
+    let runs = |engine| migration::running_on(engine, stack).or_else(|| job::running_on(engine, stack));
+    if let Some(name) = engine.and_then(runs) {
         plan.hold(&instance.hostname, format!("{name} to end before it is removed"), None);
         return false;
     }

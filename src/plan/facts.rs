@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{fleet, intent::Intent, progress::Progress, subject};
+use super::{fleet, intent::Intent, job::Jobs, progress::Progress, subject};
 use crate::{
     action::{Action, Lane, Release, Wish},
     spec::Desired,
@@ -22,6 +22,10 @@ pub struct Facts {
     pub releases: BTreeMap<(String, String), Released>,
     /// Migrations that went well, by app, container and key.
     pub migrated: BTreeSet<(String, String, String)>,
+    /// What is on record of what is run by the clock.
+    pub jobs: Jobs,
+    /// No run is begun: what is forecast is the way to what is declared, not what the clock brings.
+    pub idle: bool,
     /// What operators have asked for and is not over.
     pub wishes: Vec<Wish>,
     /// Actions that failed: action key → what and when it may be tried again.
@@ -116,6 +120,7 @@ impl Facts {
             match action {
                 Action::Record { release } => self.record(release, now),
                 Action::RecordMigration { migrated } => self.record_migration(migrated),
+                Action::NoteJob { note } => self.jobs.note(note),
                 action if action.note_in(&mut self.wishes) => {}
                 _ => continue,
             }

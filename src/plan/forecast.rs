@@ -64,7 +64,7 @@ impl fmt::Display for Forecast {
 /// Plays the plan forward.
 pub fn forecast(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -> Forecast {
     let mut world = World::new(seen.clone(), now);
-    let mut facts = Facts { busy: BTreeSet::new(), ..facts.clone() };
+    let mut facts = Facts { busy: BTreeSet::new(), idle: true, ..facts.clone() };
     let mut steps: Vec<Step> = Vec::new();
     let mut waited: Vec<String> = Vec::new();
     let mut number = 0;

@@ -168,6 +168,7 @@ impl World {
             // Facts, which are not of the world.
             Action::Record { .. }
             | Action::RecordMigration { .. }
+            | Action::NoteJob { .. }
             | Action::BeginWish { .. }
             | Action::EndWish { .. } => {}
             Action::Engine { node, what } => {
@@ -250,7 +251,8 @@ impl World {
         let mut changed = false;
         for engine in self.seen.engines.values_mut().filter_map(Seen::known_mut) {
             for container in engine.containers.values_mut() {
-                if container.state == State::Running && container.labels.contains_key(label::MIGRATION) {
+                let ends = [label::MIGRATION, label::JOB].iter().any(|label| container.labels.contains_key(*label));
+                if container.state == State::Running && ends {
                     container.state = State::Exited { exit_code: 0 };
                     container.finished_at = Some(self.now);
                     changed = true;
@@ -369,7 +371,9 @@ fn on_engine(engine: &mut Engine, what: EngineAction, id: String, now: Timestamp
             if let Some(container) = with_id(engine, &id)
                 && is_live(container)
             {
-                container.state = State::Exited { exit_code: 0 };
+                // A service ends as it should; what is stopped in the middle of its work has not done it.
+                let exit_code = if container.labels.contains_key(label::JOB) { 143 } else { 0 };
+                container.state = State::Exited { exit_code };
                 container.finished_at = Some(now);
             }
             // From the first stop on nobody is asked any more.

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod forecast;
 pub mod imagine;
 pub mod intent;
+mod job;
 pub mod lineup;
 pub mod migration;
 pub mod node;
@@ -48,13 +49,14 @@ use serde::Serialize;
 
 pub use facts::{Facts, Failure, Released};
 pub use intent::Intent;
+pub use job::{JobRun, Jobs};
 pub use progress::Progress;
 pub use strategy::{Replacement, Strategy};
 
 use crate::{
     action::{Action, EngineAction},
     spec::Desired,
-    status::{Condition, Hold, Kind},
+    status::{Condition, Hold, JobStatus, Kind},
     world::{Class, Observed, Rest, Trouble},
 };
 
@@ -78,6 +80,12 @@ pub struct Plan {
     pub conditions: Vec<Condition>,
     /// Which way each container goes that runs and is to be replaced, and why.
     pub replacements: Vec<Replacement>,
+    /// How each job is that is run by the clock.
+    #[serde(skip)]
+    pub jobs: Vec<JobStatus>,
+    /// When something is to be begun or ended by the clock next; nothing is waited for until then.
+    #[serde(skip)]
+    pub wake: Option<Timestamp>,
     /// The layers whose containers wait for a listener that is to send requests to another port of theirs.
     #[serde(skip)]
     pub torn: BTreeSet<String>,
@@ -97,6 +105,11 @@ impl Plan {
 
     fn hold(&mut self, subject: impl Into<String>, on: impl Into<String>, until: Option<Timestamp>) {
         self.holds.push(Hold { subject: subject.into(), on: on.into(), until });
+    }
+
+    /// Has the stack looked at again at a time that is to come.
+    fn wake(&mut self, at: Option<Timestamp>, now: Timestamp) {
+        self.wake = self.wake.into_iter().chain(at.filter(|at| *at > now)).min();
     }
 
     fn condition(&mut self, kind: Kind, subject: impl Into<String>, message: impl Into<String>) {
@@ -164,6 +177,7 @@ fn look_after_engines_only(plan: &mut Plan, trouble: &Trouble) {
     plan.unobservable("AWS", trouble);
     plan.actions.retain(|action| match action {
         Action::Engine { what, .. } => !matches!(what, EngineAction::Stop { .. }),
+        Action::NoteJob { .. } => true,
         _ => false,
     });
 }
@@ -176,6 +190,7 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
         Rest::Ec2(cloud) => ec2::plan(&mut plan, desired, cloud, seen, facts, now),
     }
     wish::forget_undeclared(&mut plan, desired, facts, now);
+    job::forget_undeclared(&mut plan, desired, facts, now);
     for layer in &desired.stack.layers {
         rollout::plan(&mut plan, desired, layer, seen, facts, now);
     }
@@ -194,6 +209,9 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
         );
         plan.holds.clear();
     }
+    // What a job and a service both need is done once.
+    let mut keys = BTreeSet::new();
+    plan.actions.retain(|action| keys.insert(action.key()));
     let mut told = Vec::new();
     plan.holds.retain(|hold| {
         let new = !told.contains(hold);

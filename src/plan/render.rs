@@ -8,11 +8,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::slot::{MIGRATION, Slot};
 use crate::{
-    action::{DataMount, Kept, Run},
+    action::{DataMount, Kept, Run, run_name},
     secret::Sealed,
     spec::{
         App, Desired, HealthCheck, Options, Value,
@@ -46,6 +47,10 @@ pub mod label {
     pub const TRAFFIC: &str = "evenkeel.traffic";
     /// Of a migration's container: which one it is.
     pub const MIGRATION: &str = "evenkeel.migration";
+    /// Of a run of a job: when it was due.
+    pub const JOB: &str = "evenkeel.job";
+    /// Of a run of a job that has one on every instance: the instance's hostname.
+    pub const JOB_PLACE: &str = "evenkeel.job-place";
     /// The variables that it was given by reference, with blanks between them.
     pub const SECRETS: &str = "evenkeel.secrets";
     /// The containers it is linked with or takes volumes from, as `name=id`, with commas.
@@ -174,6 +179,33 @@ pub fn migration_run(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, comma
     mark_secrets(&mut run);
     let declared = release(desired, slot);
     Rendered { needs: needs(&run), run, release: declared.clone(), spec_hash: String::new(), declared }
+}
+
+/// A run of a job: all that is declared of its container, but that it is found by nobody, and not started again.
+pub fn job_run(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, due: Timestamp, on: &str) -> Rendered {
+    let declared = release(desired, slot);
+    let mut run = fill(desired, slot, place);
+    run.options.labels.clear();
+    if let Joined::Own { aliases, .. } = &mut run.network {
+        aliases.clear();
+    }
+    run.once = true;
+    run.name = run_name(&slot.container.name, due);
+    run.labels = BTreeMap::from([
+        (label::STACK.into(), desired.stack.name.clone()),
+        (label::APP.into(), slot.app.name.clone()),
+        (label::CONTAINER.into(), slot.container.name.clone()),
+        (label::JOB.into(), due.to_string()),
+        (label::RELEASE.into(), declared.clone()),
+        (label::REVISION.into(), desired.revision.clone()),
+        (label::TRAFFIC.into(), false.to_string()),
+    ]);
+    if !on.is_empty() {
+        run.labels.insert(label::JOB_PLACE.into(), on.to_owned());
+    }
+    mark_secrets(&mut run);
+    let (needs, release) = (needs(&run), with_values(&declared, &slot.secrets));
+    Rendered { run, release, spec_hash: String::new(), needs, declared }
 }
 
 /// Which migration it is: the same release with the same command has the same.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     Facts, Plan,
     collect::leftovers,
-    ec2, fleet,
+    ec2, fleet, job,
     lineup::lineup,
     migration::{migrate, wait_for_strays},
     node::{Need, Scene, guarded, looks},
@@ -16,7 +16,7 @@ use super::{
     render::Place,
     resolve::{Known, resolve},
     secrets,
-    slot::{Slot, slots},
+    slot::{Slot, jobs, slots},
     standing::{Standing, standing},
     traffic,
     view::{Desk, View, careful},
@@ -33,10 +33,33 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
         return;
     }
     let mut slots = slots(desired, layer);
+    let services = slots.len();
+    slots.extend(jobs(desired, layer));
     if slots.is_empty() {
         return;
     }
-    let staying = lineup(desired, layer, seen, facts, now).staying;
+    let lineup = lineup(desired, layer, seen, facts, now);
+    let staying = &lineup.staying;
+    if services > 0 {
+        ask_balancers(plan, layer, seen);
+    }
+    let engines: Vec<(&str, &Engine)> =
+        staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
+    let known = Known { desired, engines: &engines, seen, facts, now };
+    resolve(plan, &known, &mut slots);
+    secrets::resolve(plan, desired, seen, &mut slots);
+    let jobs = slots.split_off(services);
+    heed(plan, &known, layer, staying, &slots);
+    migrate(plan, &known, layer, staying, &mut slots);
+    // What the clock brings is in nobody's way, and does not wait until a rollout is over.
+    job::plan(plan, &known, layer, &lineup, &jobs, &slots);
+    if !slots.is_empty() {
+        services_of(plan, &known, layer, &slots, staying);
+    }
+}
+
+/// A load balancer that gives no answer stops what depends on it.
+fn ask_balancers(plan: &mut Plan, layer: &Layer, seen: &Observed) {
     for balancer in &layer.load_balancers {
         let Some(Seen::Unknown(trouble)) = seen.balancers.get(balancer.name()) else { continue };
         if ec2::balancers::is_to_be_made(layer, balancer.name(), seen) {
@@ -46,21 +69,19 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
             plan.unobservable(&words(balancer.name()), trouble);
         }
     }
-    let mut desk = Desk { layer, seen, facts, now, rollout: careful(&slots, layer), pulls: Vec::new() };
-    let engines: Vec<(&str, &Engine)> =
-        staying.iter().filter_map(|i| Some((i.hostname.as_str(), seen.engines.get(&i.hostname)?.known()?))).collect();
-    let known = Known { desired, engines: &engines, seen, facts, now };
-    resolve(plan, &known, &mut slots);
-    secrets::resolve(plan, desired, seen, &mut slots);
-    heed(plan, &known, layer, &staying, &slots);
-    migrate(plan, &known, layer, &staying, &mut slots);
-    wait_for_strays(plan, &known, &slots);
-    let mut views = desk.views(plan, desired, &slots, &staying, &engines);
+}
+
+/// The containers that are services.
+fn services_of(plan: &mut Plan, known: &Known<'_>, layer: &Layer, slots: &[Slot<'_>], staying: &[&Instance]) {
+    let Known { desired, engines, seen, facts, now } = *known;
+    let mut desk = Desk { layer, seen, facts, now, rollout: careful(slots, layer), pulls: Vec::new() };
+    wait_for_strays(plan, known, slots);
+    let mut views = desk.views(plan, desired, slots, staying, engines);
     wait_for_failed_pulls(&mut views, facts);
     let soaks = views.iter().any(|view| desk.soaks_until(view).is_some());
     sweep(desired, layer, facts, soaks, &mut views);
 
-    plan.replacements.extend(desk.replacements(&views, &traffic::reasons(&slots)));
+    plan.replacements.extend(desk.replacements(&views, &traffic::reasons(slots)));
     for view in &views {
         desk.pull(plan, desired, view);
     }
@@ -69,7 +90,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
         desk.instance(plan, &views, at, &mut taken);
     }
     desk.progress(plan, desired, &views);
-    conclude(plan, &known, layer, &views);
+    conclude(plan, known, layer, &views);
 }
 
 /// A container whose new image cannot be had on one instance is replaced on none.

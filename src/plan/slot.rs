@@ -41,7 +41,25 @@ pub struct Slot<'a> {
     pub(super) release: OnceLock<String>,
 }
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
+    fn of(app: &'a App, container: &'a Container, index: u32) -> Slot<'a> {
+        Slot {
+            app,
+            container,
+            index,
+            name: container.replica(index),
+            image: container.image.clone(),
+            unresolved: None,
+            by_hand: container.deploy == Deploy::Manual,
+            migration: None,
+            migrating: None,
+            held: None,
+            secrets: BTreeMap::new(),
+            unread: None,
+            release: OnceLock::new(),
+        }
+    }
+
     /// The names of what it is linked with or takes volumes from, as declared.
     pub(super) fn needs(&self) -> impl Iterator<Item = &str> {
         let entries = self.container.links.iter().chain(&self.container.volumes_from);
@@ -66,6 +84,16 @@ pub const FAILED: &str = ".failed";
 /// Suffix of a migration's container.
 pub const MIGRATION: &str = ".migration";
 
+/// The jobs of a layer. A run has no index: `%{app_name}` is the container's key everywhere.
+pub fn jobs<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
+    let apps = desired.apps.iter().filter(|app| app.is_docker() && app.layer == layer.short_name);
+    let all = apps.flat_map(|app| app.containers.iter().map(move |container| (app, container)));
+    let run_by_the_clock = all.filter(|(_, container)| container.cron.is_some());
+    run_by_the_clock
+        .map(|(app, container)| Slot { name: container.name.clone(), ..Slot::of(app, container, 0) })
+        .collect()
+}
+
 /// Every slot of a layer, in the order in which they are processed: as declared, but what a container is linked with
 /// or takes volumes from comes before it.
 pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
@@ -74,23 +102,7 @@ pub fn slots<'a>(desired: &'a Desired, layer: &Layer) -> Vec<Slot<'a>> {
         .iter()
         .filter(|app| app.is_docker() && app.layer == layer.short_name)
         .flat_map(|app| app.containers.iter().map(move |container| (app, container)))
-        .flat_map(|(app, container)| {
-            (0..container.replicas).map(move |index| Slot {
-                app,
-                container,
-                index,
-                name: container.replica(index),
-                image: container.image.clone(),
-                unresolved: None,
-                by_hand: container.deploy == Deploy::Manual,
-                migration: None,
-                migrating: None,
-                held: None,
-                secrets: BTreeMap::new(),
-                unread: None,
-                release: OnceLock::new(),
-            })
-        })
+        .flat_map(|(app, container)| (0..container.replicas).map(move |index| Slot::of(app, container, index)))
         .collect();
     let mut ordered = Vec::with_capacity(left.len());
     while !left.is_empty() {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{HealthCheck, Options, Value, migration::Migration, network::Network};
+use super::{HealthCheck, Job, Options, Value, migration::Migration, network::Network};
 
 /// One entry of `spec.containers`. Strings may still hold `%{…}`; they are filled in per instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,6 +43,8 @@ pub struct Container {
     pub command: Option<Vec<String>>,
     /// What is run once per release, before any container stops.
     pub migration: Option<Migration>,
+    /// When it is run, if it is run by the clock and is no service; it has no replicas then.
+    pub cron: Option<Job>,
     /// Whether it serves traffic; left out, it is inferred from ports, volumes and links.
     pub traffic: Option<bool>,
     /// A lone replica on a lone instance may be swapped with an interruption.
@@ -75,6 +77,8 @@ pub enum Deploy {
     Auto,
     /// Started if absent or stopped, never replaced while it runs; its image is not pulled for a replacement.
     Manual,
+    /// Never run as a service, but by the clock.
+    Cron,
 }
 
 /// Which way a container that runs is replaced.

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod balancer;
 pub mod container;
+pub mod cron;
 pub mod decode;
 pub mod engine;
 pub mod health;
@@ -30,6 +31,7 @@ use serde::Serialize;
 
 pub use app::App;
 pub use container::Container;
+pub use cron::Job;
 pub use engine::{engine_label, engine_name, engine_parameter};
 pub use health::HealthCheck;
 pub use options::Options;

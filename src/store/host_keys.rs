@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Store, StoreError};
 use crate::{
-    action::{Migrated, Release, Wish},
+    action::{JobNote, Migrated, Release, Wish},
     ports::{HostKeys, Pinned, Records},
     world::{Class, Trouble},
 };
@@ -120,6 +120,10 @@ impl Records for Unwritten {
 
     fn record_migration(&self, _: &str, migrated: &Migrated) -> Result<(), Trouble> {
         Err(not_written(&migrated.to_string()))
+    }
+
+    fn note_job(&self, _: &str, note: &JobNote) -> Result<(), Trouble> {
+        Err(not_written(&note.to_string()))
     }
 
     fn begin_wish(&self, _: &str, wish: &Wish) -> Result<(), Trouble> {

@@ -2,6 +2,7 @@
 //! stack, what happened, releases, what operators ask for, and the host keys of instances.
 
 mod host_keys;
+mod jobs;
 mod migrations;
 mod releases;
 mod sqlite;

@@ -7,7 +7,7 @@ use rusqlite::{Row, params};
 
 use super::{Store, StoreError};
 use crate::{
-    action::{Migrated, Release, Wish},
+    action::{JobNote, Migrated, Release, Wish},
     plan::{Released, ask::Numbered},
     ports::Records,
     world::Trouble,
@@ -104,6 +104,10 @@ impl Records for Store {
 
     fn record_migration(&self, stack: &str, migrated: &Migrated) -> Result<(), Trouble> {
         self.put_migration(stack, migrated, Timestamp::now()).map_err(StoreError::trouble)
+    }
+
+    fn note_job(&self, stack: &str, note: &JobNote) -> Result<(), Trouble> {
+        self.put_job(stack, note).map_err(StoreError::trouble)
     }
 
     fn begin_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {

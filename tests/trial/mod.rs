@@ -11,7 +11,7 @@ use std::{
 
 use evenkeel::{
     action::{Action, EngineAction, Lane, Migrated, Release},
-    plan::{Facts, Failure, Intent, Plan, Released, imagine::World, plan},
+    plan::{Facts, Failure, Intent, Jobs, Plan, Released, imagine::World, plan},
     secret::{Sealed, Secret},
     spec::{
         Desired, File, Reference, image,
@@ -58,7 +58,12 @@ pub struct Trial {
     /// Likewise.
     pub releases: BTreeMap<(String, String), Released>,
     pub migrated: BTreeSet<(String, String, String)>,
+    pub jobs: Jobs,
     pub operator: Operator,
+    /// How many seconds the runs of an image take, and how they end; those of others end at once, and well.
+    pub runs: BTreeMap<String, (u64, i64)>,
+    /// The runs that were over when that was last said otherwise, by their containers' ids.
+    pub over: BTreeSet<String>,
     /// Actions that are refused, by the beginning of their key, and why.
     pub refused: BTreeMap<String, String>,
     /// Instances that reads miss.
@@ -149,6 +154,26 @@ pub fn secrets(desired: &Desired) -> BTreeMap<Reference, Seen<Sealed>> {
     values.map(|it| (it.clone(), Seen::Known(Secret::new(format!("the first {it}")).seal()))).collect()
 }
 
+/// A run takes its time, whatever an ideal world thinks of it.
+fn go_on(container: &mut ContainerSeen, runs: &BTreeMap<String, (u64, i64)>, now: Timestamp) {
+    let Some(started) = container.started_at else { return };
+    let of = runs.iter().find(|(image, _)| container.image_id.contains(image.as_str()));
+    let (seconds, exit_code) = of.map_or((0, 0), |(_, run)| *run);
+    let over = started + Duration::from_secs(seconds);
+    match container.state {
+        State::Running if over <= now => {
+            container.state = State::Exited { exit_code };
+            container.finished_at = Some(over);
+            container.last_words = (exit_code != 0).then(|| "no space left".into());
+        }
+        State::Exited { exit_code: 0 } if container.finished_at < Some(over) => {
+            container.state = State::Running;
+            container.finished_at = None;
+        }
+        _ => {}
+    }
+}
+
 impl Trial {
     /// Nothing exists but the load balancers that are declared to exist.
     pub fn new(manifest: &str) -> Trial {
@@ -176,7 +201,10 @@ impl Trial {
             intents: BTreeMap::new(),
             releases: BTreeMap::new(),
             migrated: BTreeSet::new(),
+            jobs: Jobs::default(),
             operator: Operator::default(),
+            runs: BTreeMap::new(),
+            over: BTreeSet::new(),
             refused: BTreeMap::new(),
             missed: BTreeSet::new(),
             stops: None,
@@ -305,6 +333,7 @@ impl Trial {
         self.facts.intents.extend(self.intents.clone());
         self.facts.releases = self.releases.clone();
         self.facts.migrated = self.migrated.clone();
+        self.facts.jobs = self.jobs.clone();
         self.facts.wishes = self.operator.wishes.clone();
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
         self.facts.advance(&plan);
@@ -333,6 +362,9 @@ impl Trial {
         if let Action::RecordMigration { migrated } = action {
             let Migrated { app, container, key, .. } = migrated.clone();
             self.migrated.insert((app, container, key));
+        }
+        if let Action::NoteJob { note } = action {
+            self.jobs.note(note);
         }
         self.log.push(key.clone());
         self.record(action);
@@ -422,6 +454,12 @@ impl Trial {
         let now = self.world.now;
         for engine in self.world.seen.engines.values_mut().filter_map(Seen::known_mut) {
             for container in engine.containers.values_mut() {
+                if container.labels.contains_key("evenkeel.job") {
+                    if !self.over.contains(&container.id) {
+                        go_on(container, &self.runs, now);
+                    }
+                    continue;
+                }
                 let Some((_, broken)) = self.broken.iter().find(|(name, _)| container.image_id.contains(name.as_str()))
                 else {
                     continue;
@@ -507,6 +545,15 @@ impl Trial {
     /// Runs until nothing more happens; the number of rounds, or nothing if it never ends.
     pub fn run(&mut self, most: usize) -> Option<usize> {
         (0..most).find(|_| !self.round())
+    }
+
+    /// From now on the runs of an image take so many seconds, and end so.
+    pub fn runs(&mut self, image: &str, seconds: u64, exit_code: i64) {
+        let engines = self.world.seen.engines.values().filter_map(Seen::known);
+        let over =
+            engines.flat_map(|engine| engine.containers.values()).filter(|c| matches!(c.state, State::Exited { .. }));
+        self.over.extend(over.map(|container| container.id.clone()));
+        self.runs.insert(image.to_owned(), (seconds, exit_code));
     }
 
     pub fn engine(&mut self, hostname: &str) -> &mut Engine {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    cron,
     cursor::Report,
     health, migration,
     node::{Data, Node},
@@ -30,8 +31,9 @@ const SIGNALS: [&str; 8] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH
 pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
     let map = report.map(node, "a container")?;
     let name = map.required("name", name).unwrap_or_default();
-    let modes = [("auto", Deploy::Auto), ("manual", Deploy::Manual)];
-    let deploy = map.optional("deploy", |report, node| report.choice(node, &modes, &["cron"]));
+    let modes = [("auto", Deploy::Auto), ("manual", Deploy::Manual), ("cron", Deploy::Cron)];
+    let deploy = map.optional("deploy", |report, node| report.choice(node, &modes, &[])).unwrap_or(Deploy::Auto);
+    let cron = cron::read(&map, deploy);
     let tag = map.optional("tag", Report::word);
     let image = map.required("image", |report, node| {
         let image = report.word(node)?;
@@ -43,9 +45,12 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
     let ways = [("drain", Way::Drain), ("inPlace", Way::InPlace), ("startFirst", Way::StartFirst)];
     let container = Container {
         name,
-        deploy: deploy.unwrap_or(Deploy::Auto),
+        deploy,
         image: image.unwrap_or_default(),
-        replicas: map.optional("replicas", |report, node| report.number(node, 0..=MAX_REPLICAS)).unwrap_or(1),
+        replicas: match map.optional("replicas", |report, node| report.number(node, 0..=MAX_REPLICAS)) {
+            _ if deploy == Deploy::Cron => 0,
+            replicas => replicas.unwrap_or(1),
+        },
         startup_time: map.optional("startupTime", duration).unwrap_or(STARTUP_TIME),
         health_check: map.optional("healthCheck", health::read),
         stop: map.optional("stop", stop).unwrap_or(Stop { signal: None, timeout: STOP_TIMEOUT }),
@@ -59,13 +64,14 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         entrypoint: map.optional("entrypoint", arguments),
         command: map.optional("command", arguments),
         migration: map.optional("migration", migration::read),
+        cron,
         traffic: map.optional("traffic", Report::boolean),
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
         strategy: map.optional("strategy", |report, node| report.choice(node, &ways, &[])),
         network: map.optional("network", network),
         options: options::read(&map),
     };
-    map.later(&["database", "notifications", "cron", "runOn"]);
+    map.later(&["database", "notifications"]);
     map.finish();
     Some(container)
 }

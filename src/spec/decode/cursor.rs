@@ -196,6 +196,11 @@ impl<'n> Map<'n> {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
+    /// Tells a problem with a key, at its place.
+    pub(super) fn refuse(&self, key: &str, message: String, help: String) {
+        self.report.tell::<()>(self.key_span(key), message, Some(help));
+    }
+
     /// Keys that are known here, though nothing may ask for them.
     pub(super) fn know(&self, keys: &[&'static str]) {
         self.known.borrow_mut().extend(keys);

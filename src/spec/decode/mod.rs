@@ -7,6 +7,7 @@
 mod app;
 mod balancer;
 mod container;
+mod cron;
 mod cursor;
 mod health;
 mod layer;

@@ -4,6 +4,7 @@ use super::*;
 use crate::spec::{
     app::DataSource,
     container::Deploy,
+    cron::{Concurrency, History, Job, RunOn},
     health::{Probe, Statuses},
     network::Network,
     rollout::OnFailure,
@@ -142,16 +143,93 @@ fn a_migration_is_a_command_or_says_more() {
     assert!(problems.iter().any(|problem| problem.contains("`command`")), "{problems:?}");
 }
 
+fn job(lines: &str) -> Result<Job, Vec<String>> {
+    let lines: String = lines.lines().map(|line| format!("      {line}\n")).collect();
+    let (documents, problems) = decoded(&format!(
+        "apiVersion: evenkeel/v1\nkind: App\nmetadata: {{name: a}}\nspec:\n  containers:\n    - name: x\n      \
+         image: x\n      deploy: cron\n{lines}  stack: s\n  layer: l\n"
+    ));
+    match problems.is_empty() {
+        true => Ok(documents.apps[0].value.containers[0].cron.clone().unwrap()),
+        false => Err(problems),
+    }
+}
+
+#[test]
+fn a_job_has_five_fields_or_the_three_of_the_old_form() {
+    let said = |lines: &str| job(lines).unwrap().schedule.to_string();
+    assert_eq!(said("cron: \"*/5 8-18 * * mon-fri\""), "*/5 8-18 * * mon-fri (UTC)");
+    assert_eq!(said("cron: {minute: 30, hour: \"*/2\"}\ntimeZone: europe/berlin"), "30 */2 * * * (Europe/Berlin)");
+    assert_eq!(said("cron: {weekday: sun}"), "* * * * sun (UTC)");
+    let job = job("cron: \"0 3 * * *\"").unwrap();
+    assert_eq!((job.run_on, job.concurrency), (RunOn::OneInstance, Concurrency::Forbid));
+    assert_eq!((job.starting_deadline.as_secs(), job.timeout.as_secs()), (3_600, 86_400));
+    assert_eq!(job.history, History { succeeded: 3, failed: 1 });
+}
+
+#[test]
+fn what_is_said_of_a_job_is_taken_over() {
+    let job = job("cron: \"0 3 * * *\"\nrunOn: everyInstance\nconcurrency: Replace\nstartingDeadline: 5m\n\
+                   timeout: 1h\nhistory: {succeeded: 0, failed: 5}")
+    .unwrap();
+    assert_eq!((job.run_on, job.concurrency), (RunOn::EveryInstance, Concurrency::Replace));
+    assert_eq!((job.starting_deadline.as_secs(), job.timeout.as_secs()), (300, 3_600));
+    assert_eq!(job.history, History { succeeded: 0, failed: 5 });
+}
+
+#[test]
+fn what_is_wrong_with_a_job_is_told_at_its_place() {
+    let told = |lines: &str| job(lines).unwrap_err();
+    assert_eq!(
+        told("cron: \"0 25 * * *\""),
+        ["f:9:13: `25` is no hour (hours are 0 to 23: `*`, one, a list `1,3`, a range `1-5`, or steps `*/2`)"]
+    );
+    assert!(told("cron: {minute: 99}")[0].starts_with("f:9:22: `99` is no minute"));
+    assert!(told("cron: {minute: 9, day: 1}")[0].starts_with("f:9:25: unknown key `day`"));
+    assert!(told("cron: {minute: \"0 3\"}")[0].starts_with("f:9:22: `0 3` is more than one field"));
+    assert_eq!(
+        told("cron: \"0 3 * * *\"\ntimeZone: Europe/Berln"),
+        ["f:10:17: unknown time zone `Europe/Berln` (did you mean `Europe/Berlin`?)"]
+    );
+    assert!(told("")[0].starts_with("f:8:7: a container with `deploy: cron` needs `cron`"));
+    assert!(told("cron: \"0 3 * * *\"\nrunOn: all")[0].starts_with("f:10:14: `all` is not known here"));
+}
+
+#[test]
+fn what_means_nothing_to_a_job_or_to_a_service_is_refused() {
+    for key in [
+        "replicas: 2",
+        "startupTime: 5s",
+        "healthCheck: {tcp: 1}",
+        "migration: x",
+        "ports: [\"80\"]",
+        "traffic: true",
+        "allowDowntime: true",
+        "strategy: drain",
+        "restart: always",
+    ] {
+        let problems = job(&format!("cron: \"0 3 * * *\"\n{key}")).unwrap_err();
+        let name = key.split(':').next().unwrap();
+        assert!(
+            problems[0].starts_with(&format!("f:10:7: `{name}` means nothing with `deploy: cron`")),
+            "{problems:?}"
+        );
+    }
+    for key in ["cron: \"0 3 * * *\"", "runOn: everyInstance", "timeZone: UTC", "timeout: 5m", "history: {failed: 1}"] {
+        let problems = container(&format!("image: x\n{key}\n"));
+        let name = key.split(':').next().unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].starts_with(&format!("f:10:7: `{name}` means nothing without `deploy: cron`")),
+            "{problems:?}"
+        );
+    }
+}
+
 #[test]
 fn what_this_version_does_not_carry_out_is_refused() {
-    let problems = container("image: x\ndeploy: cron\ndatabase: true\n");
-    assert_eq!(
-        problems,
-        [
-            "f:10:15: `cron` is not supported yet by this version",
-            "f:11:7: `database` is not supported yet by this version",
-        ]
-    );
+    let problems = container("image: x\ndatabase: true\n");
+    assert_eq!(problems, ["f:10:7: `database` is not supported yet by this version"]);
     let problems =
         stack("notifications: {}\nlayers:\n  - shortName: d\n    instances: {min: 1, max: 2, type: t3.micro}\n");
     assert_eq!(problems.len(), 3, "{problems:#?}");

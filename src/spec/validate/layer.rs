@@ -63,7 +63,9 @@ fn replicas(members: &[Member<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Str
     let mut replicas = BTreeMap::new();
     for (at, member) in members.iter().enumerate() {
         let mut told = false;
-        for name in member.container.replica_names() {
+        // The containers of a job's runs are called after it and their times.
+        let runs = member.container.cron.iter().map(|_| format!("{}.<time>", member.container.name));
+        for name in member.container.replica_names().chain(runs) {
             match replicas.get(&name) {
                 Some(&first) => {
                     let other: &Member<'_> = &members[first];
@@ -192,6 +194,9 @@ impl Layer<'_> {
         let mut names: Vec<&str> = volumes.into_iter().collect();
         if let Some(member) = self.members.iter().find(|member| member.container.name == target) {
             return match member.container.replicas {
+                _ if member.container.cron.is_some() => {
+                    format!("`{target}` is run by the clock (`deploy: cron`), and nothing can rely on it to be there")
+                }
                 0 => format!("`{target}` has no replicas"),
                 1 => format!("did you mean `{target}0`? A replica is called by its container and index"),
                 n => format!("its replicas are `{target}0` to `{target}{}`: name one", n - 1),

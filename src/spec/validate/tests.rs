@@ -70,6 +70,26 @@ fn nothing_is_called_missing_that_a_broken_document_may_declare() {
 }
 
 #[test]
+fn runs_of_two_jobs_never_share_a_name_and_nothing_is_linked_with_one() {
+    let job = "name: x, image: x, deploy: cron, cron: {hour: 3}";
+    let text = format!("{STACK}{}{}", app("a", &[job]), app("b", &[job]));
+    assert_eq!(
+        loaded(&text).unwrap_err(),
+        ["f:30:14: a second container of the layer would be called `x.<time>` (the first one is at f:19)"]
+    );
+    assert_eq!(problems(&[job, "name: y, image: y, links: [x0]"]).len(), 1);
+    assert_eq!(
+        problems(&[job, "name: y, image: y, links: [x]"]),
+        ["the layer has no container `x` (`x` is run by the clock (`deploy: cron`), and nothing can rely on it to be \
+          there)"]
+    );
+    assert_eq!(
+        problems(&["name: y, image: y", "name: x, image: x, deploy: cron, cron: {hour: 3}, links: [y0]"]),
+        [""; 0]
+    );
+}
+
+#[test]
 fn replicas_of_two_containers_never_share_a_name() {
     assert_eq!(
         problems(&["name: app, image: x, replicas: 11", "name: app1, image: x"]),
