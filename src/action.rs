@@ -6,12 +6,14 @@ use serde::Serialize;
 
 mod balancer;
 mod migrated;
+mod notice;
 mod release;
 mod wish;
 
 pub use crate::spec::port::Port;
 pub use balancer::BalancerAction;
 pub use migrated::Migrated;
+pub use notice::{Delivery, Notice, Receiver, Says};
 pub use release::Release;
 pub use wish::{Back, Wish, WishKind};
 
@@ -166,6 +168,19 @@ pub enum Action {
     /// Forgets what an operator asked for: it is done, or means nothing any more.
     EndWish {
         wish: Wish,
+        why: String,
+    },
+    /// Writes down what there is to tell of a release, and to whom.
+    Announce {
+        notice: Box<Notice>,
+    },
+    /// Tells one of those whom it concerns.
+    Deliver {
+        delivery: Box<Delivery>,
+    },
+    /// Tells it no more.
+    EndDelivery {
+        delivery: Box<Delivery>,
         why: String,
     },
     /// Something on one instance's engine.
@@ -396,6 +411,8 @@ pub enum Lane {
     Pull(String),
     /// What is recorded of one container, `APP/CONTAINER`, or of one wish.
     Record(String),
+    /// What is told to one receiver of one event.
+    Notice(String),
 }
 
 impl Action {
@@ -409,6 +426,10 @@ impl Action {
             Action::Record { release } => Lane::Record(release.subject()),
             Action::RecordMigration { migrated } => Lane::Record(format!("{}/{}", migrated.app, migrated.container)),
             Action::BeginWish { wish } | Action::EndWish { wish, .. } => Lane::Record(wish.to_string()),
+            Action::Announce { notice } => Lane::Notice(notice.subject()),
+            Action::Deliver { delivery } | Action::EndDelivery { delivery, .. } => {
+                Lane::Notice(format!("{:?} {}", delivery.to, delivery.notice.id))
+            }
             _ => Lane::Cloud,
         }
     }
@@ -523,6 +544,9 @@ impl fmt::Display for Action {
             Action::RecordMigration { migrated } => write!(f, "record migration {migrated}"),
             Action::BeginWish { wish } => write!(f, "begin the {wish}, as was asked for"),
             Action::EndWish { wish, why } => write!(f, "end the {wish}: {why}"),
+            Action::Announce { notice } => write!(f, "record that {notice}"),
+            Action::Deliver { delivery } => write!(f, "tell {delivery}"),
+            Action::EndDelivery { delivery, why } => write!(f, "tell no more {delivery}: {why}"),
             Action::Engine { node, what } => write!(f, "{}: {what}", node.hostname),
         }
     }

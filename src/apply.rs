@@ -55,6 +55,19 @@ async fn carry_out(
         Action::RecordMigration { migrated } => ports.records.record_migration(&stack.name, migrated),
         Action::BeginWish { wish } => ports.records.begin_wish(&stack.name, wish),
         Action::EndWish { wish, .. } => ports.records.end_wish(&stack.name, wish),
+        Action::Announce { notice } => ports.records.announce(&stack.name, notice),
+        Action::EndDelivery { delivery, .. } => ports.records.end_delivery(&stack.name, delivery),
+        Action::Deliver { delivery } => {
+            let Some(address) = &given.address else { return Ok(()) };
+            // What has arrived is struck out, and what has not says why: in the store, where the next try is planned from.
+            match ports.herald.tell(stack, delivery, address).await.map_err(|trouble| given.hide(trouble)) {
+                Ok(()) => ports.records.end_delivery(&stack.name, delivery),
+                Err(trouble) => {
+                    ports.records.tried(&stack.name, delivery, &trouble.message)?;
+                    Err(trouble)
+                }
+            }
+        }
         Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
             gets_no_requests(ports, stack, id, hostname).await?;
             ports.cloud.apply(stack, action).await
@@ -121,7 +134,7 @@ mod tests {
     use super::*;
     use crate::{
         action::{Access, Migrated, Node, Release, StopHow, Wish},
-        ports::{Balancers, Cloud, Engines, Login, Records, Vault},
+        ports::{Balancers, Cloud, Engines, Herald, Login, Records, Vault},
         secret::Secret,
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
@@ -187,6 +200,8 @@ mod tests {
 
     impl Vault for Fake {}
 
+    impl Herald for Fake {}
+
     impl Records for Fake {
         fn record(&self, stack: &str, release: &Release) -> Result<(), Trouble> {
             self.asked.lock().unwrap().push(format!("{stack}: {release}"));
@@ -223,6 +238,7 @@ mod tests {
             engines: fake.clone(),
             records: fake.clone(),
             vault: fake.clone(),
+            herald: fake.clone(),
         };
         let result = apply(&ports, &stack, &action, &Given::default(), &(Arc::new(|_| ()) as _)).await;
         let asked = fake.asked.lock().unwrap().len();
@@ -262,7 +278,7 @@ mod tests {
     fn what_goes_wrong_is_told_without_the_values_that_it_went_wrong_with() {
         let env = BTreeMap::from([("TOKEN".into(), Secret::new("hunter2")), ("MODE".into(), Secret::new("a"))]);
         let message = "cannot create app0: invalid environment variable: TOKEN=hunter2".to_owned();
-        let hidden = Given { env, login: None }.hide(Trouble { class: Class::Terminal, message });
+        let hidden = Given { env, ..Given::default() }.hide(Trouble { class: Class::Terminal, message });
         assert_eq!(hidden.message, "cannot create app0: invalid environment variable: TOKEN=***");
     }
 

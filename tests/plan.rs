@@ -16,6 +16,7 @@
 //! IMAGE` (an image of that tag, brought by hand), `store lost`
 //! · `ask WORD APP[/CONTAINER]` (deploy, rollback, pause or resume, as an operator asks for it)
 //! · `secret REFERENCE => VALUE` (what is kept there now), `secret REFERENCE => refused WHY`, `secret REFERENCE => unread`
+//! · `deaf ANSWER` (nobody takes what is told of releases), `deaf no more`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
 //! is replaced goes, and why) · `containers`.
 
@@ -89,7 +90,10 @@ fn end(mut trial: Trial) -> Option<Vec<String>> {
             end.push(format!("{name}: {} {target:?}", hosts.get(id).unwrap_or(id)));
         }
     }
+    end.extend(trial.receivers.heard.iter().map(|heard| format!("heard: {heard}")));
     end.sort();
+    // Twice under one id is once.
+    end.dedup();
     Some(end)
 }
 
@@ -335,6 +339,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 health: None,
                 started_at: None,
                 finished_at: None,
+                says: BTreeMap::new(),
                 secrets: BTreeMap::new(),
                 last_words: None,
             };
@@ -432,7 +437,9 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.intents.clear();
             trial.releases.clear();
             trial.migrated.clear();
+            trial.receivers.lose();
         }
+        "deaf" => trial.receivers.deaf = (rest != "no more").then(|| rest.to_owned()),
         "vpc" => {
             let balancer = trial.world.seen.balancers.get_mut(&words[0].replace('_', " "));
             balancer.and_then(Seen::known_mut).expect("a balancer").vpc_id = Some(words[1].into());

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{fleet, intent::Intent, progress::Progress, subject};
+use super::{fleet, intent::Intent, notices::Told, progress::Progress, subject};
 use crate::{
-    action::{Action, Lane, Release, Wish},
+    action::{Action, Delivery, Lane, Release, Wish},
     spec::Desired,
     world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble, Volume},
 };
@@ -22,6 +22,10 @@ pub struct Facts {
     pub releases: BTreeMap<(String, String), Released>,
     /// Migrations that went well, by app, container and key.
     pub migrated: BTreeSet<(String, String, String)>,
+    /// What was last said of each container, by app and container.
+    pub told: BTreeMap<(String, String), Told>,
+    /// What somebody is to be told and was not yet.
+    pub outbox: Vec<Delivery>,
     /// What operators have asked for and is not over.
     pub wishes: Vec<Wish>,
     /// Actions that failed: action key → what and when it may be tried again.
@@ -116,7 +120,7 @@ impl Facts {
             match action {
                 Action::Record { release } => self.record(release, now),
                 Action::RecordMigration { migrated } => self.record_migration(migrated),
-                action if self.note_wish(action) => {}
+                action if self.note_wish(action) || self.note_notice(action) => {}
                 _ => continue,
             }
             any = true;

@@ -169,7 +169,10 @@ impl World {
             Action::Record { .. }
             | Action::RecordMigration { .. }
             | Action::BeginWish { .. }
-            | Action::EndWish { .. } => {}
+            | Action::EndWish { .. }
+            | Action::Announce { .. }
+            | Action::Deliver { .. }
+            | Action::EndDelivery { .. } => {}
             Action::Engine { node, what } => {
                 let id = self.id("container");
                 let now = self.now;
@@ -403,6 +406,7 @@ fn created(run: &Run, id: String) -> ContainerSeen {
         health: run.health_check.as_ref().map(|_| Health::Starting),
         started_at: None,
         finished_at: None,
+        says: Default::default(),
         secrets: run.secrets.iter().filter_map(|(name, kept)| Some((name.clone(), kept.sealed?))).collect(),
         last_words: None,
     }

@@ -11,6 +11,7 @@ use super::{
     lineup::lineup,
     migration::{migrate, wait_for_strays},
     node::{Need, Scene, guarded, looks},
+    notices,
     permit::Permit,
     releases::Releases,
     render::Place,
@@ -53,6 +54,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     resolve(plan, &known, &mut slots);
     secrets::resolve(plan, desired, seen, &mut slots);
     heed(plan, &known, layer, &staying, &slots);
+    notices::start(plan, &known, layer, &staying, &mut slots);
     migrate(plan, &known, layer, &staying, &mut slots);
     wait_for_strays(plan, &known, &slots);
     let mut views = desk.views(plan, desired, &slots, &staying, &engines);
@@ -70,6 +72,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     }
     desk.progress(plan, desired, &views);
     conclude(plan, &known, layer, &views);
+    notices::conclude(plan, &known, layer, &staying, &slots, &views);
 }
 
 /// A container whose new image cannot be had on one instance is replaced on none.

@@ -3,6 +3,7 @@
 
 mod host_keys;
 mod migrations;
+mod notices;
 mod releases;
 mod sqlite;
 mod wishes;

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::{host_keys, migrations, releases, wishes};
+use super::{host_keys, migrations, notices, releases, wishes};
 use crate::{
     plan::Intent,
     status::{Event, StackStatus},
@@ -87,6 +87,7 @@ impl Store {
             connection.execute_batch(releases::SCHEMA)?;
             connection.execute_batch(migrations::SCHEMA)?;
             connection.execute_batch(wishes::SCHEMA)?;
+            connection.execute_batch(notices::SCHEMA)?;
             Ok(connection)
         };
         match open() {

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod operator;
+pub mod receiver;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,7 @@ use evenkeel::{
 };
 use jiff::Timestamp;
 use operator::Operator;
+use receiver::Receivers;
 
 /// What goes wrong with every container of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct Trial {
     pub releases: BTreeMap<(String, String), Released>,
     pub migrated: BTreeSet<(String, String, String)>,
     pub operator: Operator,
+    /// What is on record of what there is to tell, and who hears it.
+    pub receivers: Receivers,
     /// Actions that are refused, by the beginning of their key, and why.
     pub refused: BTreeMap<String, String>,
     /// Instances that reads miss.
@@ -177,6 +181,7 @@ impl Trial {
             releases: BTreeMap::new(),
             migrated: BTreeSet::new(),
             operator: Operator::default(),
+            receivers: Receivers::default(),
             refused: BTreeMap::new(),
             missed: BTreeSet::new(),
             stops: None,
@@ -306,6 +311,7 @@ impl Trial {
         self.facts.releases = self.releases.clone();
         self.facts.migrated = self.migrated.clone();
         self.facts.wishes = self.operator.wishes.clone();
+        self.receivers.remind(&mut self.facts);
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
         self.facts.advance(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
@@ -330,6 +336,7 @@ impl Trial {
             return true;
         }
         self.operator.note(action);
+        self.receivers.note(action, self.world.now);
         if let Action::RecordMigration { migrated } = action {
             let Migrated { app, container, key, .. } = migrated.clone();
             self.migrated.insert((app, container, key));
