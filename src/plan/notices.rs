@@ -93,14 +93,14 @@ impl<'a> One<'a> {
             return false;
         }
         let is_it = |seen: &ContainerSeen| seen.labels.get(label::RELEASE) == Some(&self.release);
-        let mut any = false;
-        for seen in self.containers() {
-            if !is_it(seen) {
-                return !self.slot.by_hand;
-            }
-            any = true;
+        let (its, others): (Vec<_>, Vec<_>) = self.containers().partition(|seen| is_it(seen));
+        // What has failed, and is kept where it failed, does not start again by itself.
+        let has_failed = self.is_told(&[Some(Occasion::Failed), Some(Occasion::RolledBack)]);
+        match (its.is_empty(), others.is_empty()) {
+            (true, true) => true,
+            (true, false) => !self.slot.by_hand,
+            (false, others) => !others && !has_failed && !self.slot.by_hand,
         }
-        !any
     }
 
     fn announce(&self, plan: &mut Plan, occasion: Option<Occasion>, words: String, says: Option<Says>) {
@@ -276,12 +276,16 @@ impl End<'_> {
         self.all(|look, is_it| look.up && !is_it && !look.swapping)
     }
 
-    /// There is nothing to go back to.
+    /// A container of this release does not, and there is nothing to go back to.
     fn cannot_stay_up(&self) -> Option<String> {
         let slot = self.one.slot;
-        let looks = self.views.iter().flat_map(|view| &view.looks);
-        let its = looks.filter(|it| it.slot.app.name == slot.app.name && it.slot.container.name == slot.container.name);
-        its.filter_map(|look| match &look.need {
+        let all = self.views.iter().flat_map(|view| view.looks.iter().map(move |look| (view, look)));
+        let its = all.filter(|(view, it)| {
+            let current = view.engine.and_then(|engine| engine.containers.get(&it.slot.name));
+            (&it.slot.app.name, &it.slot.container.name) == (&slot.app.name, &slot.container.name)
+                && current.is_some_and(|seen| seen.labels.get(label::RELEASE) == Some(&self.one.release))
+        });
+        its.filter_map(|(_, look)| match &look.need {
             Need::Stuck(condition) if condition.kind == Kind::Failing => Some(condition.message.clone()),
             _ => None,
         })
