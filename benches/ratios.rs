@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use evenkeel::{
     action::{Action, EngineAction, JobNote, Migrated, Node, Release, Wish},
     observe::{Ages, Picture, Ports},
-    ports::{Balancers, Cloud, Engines, Given, Login, Progress, Records, Vault},
+    ports::{Balancers, Cloud, Engines, Given, Herald, Login, Progress, Records, Vault},
     spec::Stack,
     world::{Balancer, Engine, Observed, Provided, Seen, Trouble},
 };
@@ -102,6 +102,7 @@ fn look(small: &Trial, large: &Trial) -> [(Duration, usize); 2] {
             balancers: world.clone(),
             engines: world.clone(),
             records: world.clone(),
+            herald: world.clone(),
             vault: world.clone(),
         };
         let time = quickest(|| {
@@ -167,6 +168,8 @@ impl Engines for World {
 
     async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
 }
+
+impl Herald for World {}
 
 impl Vault for World {}
 

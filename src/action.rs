@@ -7,6 +7,7 @@ use serde::Serialize;
 mod balancer;
 mod job;
 mod migrated;
+mod notice;
 mod release;
 mod wish;
 
@@ -14,6 +15,7 @@ pub use crate::spec::port::Port;
 pub use balancer::BalancerAction;
 pub use job::{Begun, Ended, JobNote, Outcome, Scheduled, Turn, is_run_name, run_name};
 pub use migrated::Migrated;
+pub use notice::{Delivery, Notice, Receiver, Says};
 pub use release::Release;
 pub use wish::{Back, Wish, WishKind};
 
@@ -172,6 +174,19 @@ pub enum Action {
     /// Forgets what an operator asked for: it is done, or means nothing any more.
     EndWish {
         wish: Wish,
+        why: String,
+    },
+    /// Writes down what there is to tell of a release, and to whom.
+    Announce {
+        notice: Box<Notice>,
+    },
+    /// Tells one of those whom it concerns.
+    Deliver {
+        delivery: Box<Delivery>,
+    },
+    /// Tells it no more.
+    EndDelivery {
+        delivery: Box<Delivery>,
         why: String,
     },
     /// Something on one instance's engine.
@@ -418,6 +433,8 @@ pub enum Lane {
     Record(String),
     /// One run of a job on one instance, which is in nobody's way.
     Run(String),
+    /// What is told to one receiver of one event.
+    Notice(String),
 }
 
 impl Action {
@@ -435,6 +452,10 @@ impl Action {
             Action::RecordMigration { migrated } => Lane::Record(format!("{}/{}", migrated.app, migrated.container)),
             Action::NoteJob { note } => Lane::Record(note.subject()),
             Action::BeginWish { wish } | Action::EndWish { wish, .. } => Lane::Record(wish.to_string()),
+            Action::Announce { notice } => Lane::Notice(notice.subject()),
+            Action::Deliver { delivery } | Action::EndDelivery { delivery, .. } => {
+                Lane::Notice(format!("{:?} {}", delivery.to, delivery.notice.id))
+            }
             _ => Lane::Cloud,
         }
     }
@@ -574,6 +595,9 @@ impl fmt::Display for Action {
             Action::NoteJob { note } => write!(f, "{note}"),
             Action::BeginWish { wish } => write!(f, "begin the {wish}, as was asked for"),
             Action::EndWish { wish, why } => write!(f, "end the {wish}: {why}"),
+            Action::Announce { notice } => write!(f, "record that {notice}"),
+            Action::Deliver { delivery } => write!(f, "tell {delivery}"),
+            Action::EndDelivery { delivery, why } => write!(f, "tell no more {delivery}: {why}"),
             Action::Engine { node, what } => write!(f, "{}: {what}", node.hostname),
         }
     }

@@ -56,6 +56,19 @@ async fn carry_out(
         Action::NoteJob { note } => ports.records.note_job(&stack.name, note),
         Action::BeginWish { wish } => ports.records.begin_wish(&stack.name, wish),
         Action::EndWish { wish, .. } => ports.records.end_wish(&stack.name, wish),
+        Action::Announce { notice } => ports.records.announce(&stack.name, notice),
+        Action::EndDelivery { delivery, .. } => ports.records.end_delivery(&stack.name, delivery),
+        Action::Deliver { delivery } => {
+            let Some(address) = &given.address else { return Ok(()) };
+            // What has arrived is struck out, and what has not says why: in the store, where the next try is planned from.
+            match ports.herald.tell(stack, delivery, address).await.map_err(|trouble| given.hide(trouble)) {
+                Ok(()) => ports.records.end_delivery(&stack.name, delivery),
+                Err(trouble) => {
+                    ports.records.tried(&stack.name, delivery, &trouble.message)?;
+                    Err(trouble)
+                }
+            }
+        }
         Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
             gets_no_requests(ports, stack, id, hostname).await?;
             ports.cloud.apply(stack, action).await
@@ -122,7 +135,7 @@ mod tests {
     use super::*;
     use crate::{
         action::{Access, JobNote, Migrated, Node, Release, StopHow, Wish},
-        ports::{Balancers, Cloud, Engines, Login, Records, Vault},
+        ports::{Balancers, Cloud, Engines, Herald, Login, Records, Vault},
         secret::Secret,
         spec::{File, validate},
         world::{Balancer, Engine, Provided},
@@ -188,6 +201,8 @@ mod tests {
 
     impl Vault for Fake {}
 
+    impl Herald for Fake {}
+
     impl Fake {
         fn note(&self, what: String) -> Result<(), Trouble> {
             self.asked.lock().unwrap().push(what);
@@ -232,6 +247,7 @@ mod tests {
             engines: fake.clone(),
             records: fake.clone(),
             vault: fake.clone(),
+            herald: fake.clone(),
         };
         let result = apply(&ports, &stack, &action, &Given::default(), &(Arc::new(|_| ()) as _)).await;
         let asked = fake.asked.lock().unwrap().len();
@@ -271,7 +287,7 @@ mod tests {
     fn what_goes_wrong_is_told_without_the_values_that_it_went_wrong_with() {
         let env = BTreeMap::from([("TOKEN".into(), Secret::new("hunter2")), ("MODE".into(), Secret::new("a"))]);
         let message = "cannot create app0: invalid environment variable: TOKEN=hunter2".to_owned();
-        let hidden = Given { env, login: None }.hide(Trouble { class: Class::Terminal, message });
+        let hidden = Given { env, ..Given::default() }.hide(Trouble { class: Class::Terminal, message });
         assert_eq!(hidden.message, "cannot create app0: invalid environment variable: TOKEN=***");
     }
 

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | commands | [`cli`] |
 //! | the loop | [`controller`] |
-//! | everything that touches the world | [`observe`], [`apply`], [`aws`], [`docker`], [`store`], [`vault`] |
+//! | everything that touches the world | [`observe`], [`apply`], [`aws`], [`docker`], [`store`], [`vault`], [`messenger`] |
 //! | decisions and borders | [`plan`], [`ports`] |
 //! | what passes between them | [`action`], [`bootstrap`], [`source`], [`status`] |
 //! | plain types | [`secret`], [`spec`], [`world`] |
@@ -25,6 +25,7 @@ pub mod bootstrap;
 pub mod cli;
 pub mod controller;
 pub mod docker;
+pub mod messenger;
 pub mod observe;
 pub mod plan;
 pub mod ports;

@@ -20,7 +20,7 @@ use secrets::Secrets;
 use crate::{
     action::{Action, Node},
     plan::{Facts, fleet},
-    ports::{Balancers, Cloud, Engines, Records, Vault},
+    ports::{Balancers, Cloud, Engines, Herald, Records, Vault},
     spec::{App, Container, Desired, image, stack::Provider},
     world::{Balancer, Class, Engine, Observed, Owned, Provided, Seen, Trouble},
 };
@@ -34,6 +34,7 @@ pub struct Ports {
     pub engines: Arc<dyn Engines>,
     pub records: Arc<dyn Records>,
     pub vault: Arc<dyn Vault>,
+    pub herald: Arc<dyn Herald>,
 }
 
 /// How old each part of a picture may be before it is looked at again.
@@ -162,7 +163,13 @@ impl Picture {
             }
             Action::Register { .. } | Action::Deregister { .. } => self.balancers = None,
             // What is on record is read anew on every pass.
-            Action::Record { .. } | Action::NoteJob { .. } | Action::BeginWish { .. } | Action::EndWish { .. } => {}
+            Action::Record { .. }
+            | Action::NoteJob { .. }
+            | Action::BeginWish { .. }
+            | Action::EndWish { .. }
+            | Action::Announce { .. }
+            | Action::Deliver { .. }
+            | Action::EndDelivery { .. } => {}
             Action::Owned { .. } => {
                 self.owned = None;
                 self.balancers = None;
@@ -438,6 +445,8 @@ mod tests {
 
     impl Vault for World {}
 
+    impl Herald for World {}
+
     impl Records for World {
         fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {
             unreachable!("nothing is recorded")
@@ -471,6 +480,7 @@ mod tests {
             engines: world.clone(),
             records: world.clone(),
             vault: world.clone(),
+            herald: world.clone(),
         };
         let (mut picture, day) = (Picture::new(ports), Duration::from_secs(86_400));
         let ages = Ages { cloud: day, balancers: day, engines: day, secrets: day };

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
-    action::{Action, EngineAction, JobNote, Migrated, Node, Release, Wish},
+    action::{Action, Delivery, EngineAction, JobNote, Migrated, Node, Notice, Release, Wish},
     secret::Secret,
     spec::{Reference, Stack, balancer::words},
     world::{Balancer, Class, Engine, Owned, Provided, Seen, Target, Trouble},
@@ -112,6 +112,23 @@ pub struct Given {
     pub env: BTreeMap<String, Secret>,
     /// Who pulls the image.
     pub login: Option<Login>,
+    /// What a notice is told with.
+    pub address: Option<Address>,
+}
+
+/// Where a notice goes, and what only its receiver is to know.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// Where it listens.
+    pub url: Secret,
+    /// The token of Rollbar's project, or what a webhook's messages are signed with.
+    pub key: Secret,
+    /// Of Rollbar: which environment it is.
+    pub environment: Option<Secret>,
+    /// Of Rollbar: which revision it is.
+    pub revision: Option<Secret>,
+    /// What of this is kept elsewhere, and so told nobody else.
+    pub hidden: Vec<Secret>,
 }
 
 /// A user of a registry. It goes with each question, and stays on no instance.
@@ -126,8 +143,26 @@ impl Given {
     /// What went wrong, in words that hold none of the values.
     pub fn hide(&self, trouble: Trouble) -> Trouble {
         let password = self.login.iter().map(|login| &login.password);
-        let message = self.env.values().chain(password).fold(trouble.message, |message, secret| secret.hide(&message));
+        let address = self.address.iter().flat_map(|address| &address.hidden);
+        let message = self
+            .env
+            .values()
+            .chain(password)
+            .chain(address)
+            .fold(trouble.message, |message, secret| secret.hide(&message));
         Trouble { message, ..trouble }
+    }
+}
+
+/// Who tells others of releases.
+#[async_trait]
+pub trait Herald: Send + Sync {
+    /// Tells one receiver, once. Bounded in time. One that tells nobody has no answer of its own.
+    ///
+    /// # Errors
+    /// When it was not taken: what was answered.
+    async fn tell(&self, _stack: &Stack, _delivery: &Delivery, _address: &Address) -> Result<(), Trouble> {
+        Ok(())
     }
 }
 
@@ -162,6 +197,31 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     fn end_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble>;
+
+    /// Records, durably, what there is to tell of a release, and to whom. Recorded twice it is one. What records none has
+    /// no answer of its own, as for the next two.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nobody must be told.
+    fn announce(&self, _stack: &str, _notice: &Notice) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// Records that somebody could not be told, and why.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn tried(&self, _stack: &str, _delivery: &Delivery, _trouble: &str) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// Strikes out what was told, or is given up.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn end_delivery(&self, _stack: &str, _delivery: &Delivery) -> Result<(), Trouble> {
+        Ok(())
+    }
 }
 
 /// Where the host keys of instances are remembered that are reached over SSH. An instance keeps its key for life: one

@@ -36,6 +36,8 @@ pub enum Kind {
     ImageUnavailable,
     /// A value that is kept elsewhere cannot be read: what needs it is neither made nor replaced.
     SecretUnavailable,
+    /// Somebody could not be told of a release; it is tried again for a day.
+    NotificationFailed,
     /// The tag of a container that is deployed by hand stands for another image now.
     NewerRelease,
     /// A container was rolled back by an operator, and runs an earlier release than the one declared.

@@ -406,6 +406,9 @@ pub struct ContainerSeen {
     /// The variables that it was given by reference, as its engine tells them.
     #[serde(skip)]
     pub secrets: BTreeMap<String, Sealed>,
+    /// What the variables say that others are told of, as its engine tells them: the image's own among them.
+    #[serde(skip)]
+    pub says: BTreeMap<String, String>,
     /// For one that is not running well: the last lines it wrote, or what its health check said.
     pub last_words: Option<String>,
 }
@@ -529,6 +532,7 @@ mod tests {
             health: None,
             started_at: None,
             finished_at: None,
+            says: BTreeMap::new(),
             secrets: BTreeMap::new(),
             last_words: None,
         }

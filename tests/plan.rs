@@ -17,6 +17,7 @@
 //! · `ask WORD APP[/CONTAINER]` (deploy, rollback, pause or resume, as an operator asks for it)
 //! · `secret REFERENCE => VALUE` (what is kept there now), `secret REFERENCE => refused WHY`, `secret REFERENCE => unread`
 //! · `runs IMAGE SECONDS [CODE]` (how long the runs of a job take, and how they end) · `jobs` (how each stands)
+//! · `deaf ANSWER` (nobody takes what is told of releases), `deaf no more`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
 //! is replaced goes, and why) · `containers`.
 
@@ -90,7 +91,10 @@ fn end(mut trial: Trial) -> Option<Vec<String>> {
             end.push(format!("{name}: {} {target:?}", hosts.get(id).unwrap_or(id)));
         }
     }
+    end.extend(trial.receivers.heard.iter().map(|heard| format!("heard: {heard}")));
     end.sort();
+    // Twice under one id is once.
+    end.dedup();
     Some(end)
 }
 
@@ -336,6 +340,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 health: None,
                 started_at: None,
                 finished_at: None,
+                says: BTreeMap::new(),
                 secrets: BTreeMap::new(),
                 last_words: None,
             };
@@ -434,7 +439,9 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.releases.clear();
             trial.migrated.clear();
             trial.jobs = evenkeel::plan::Jobs::default();
+            trial.receivers.lose();
         }
+        "deaf" => trial.receivers.deaf = (rest != "no more").then(|| rest.to_owned()),
         "vpc" => {
             let balancer = trial.world.seen.balancers.get_mut(&words[0].replace('_', " "));
             balancer.and_then(Seen::known_mut).expect("a balancer").vpc_id = Some(words[1].into());

@@ -158,6 +158,7 @@ fn start() -> Trial {
             health: None,
             started_at: None,
             finished_at: None,
+            says: BTreeMap::new(),
             secrets: BTreeMap::new(),
             last_words: None,
         };

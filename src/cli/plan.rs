@@ -108,6 +108,7 @@ pub async fn run(args: Args) -> ExitCode {
                     | Kind::NewerRelease
                     | Kind::RolledBack
                     | Kind::Paused
+                    | Kind::NotificationFailed
             )
         });
         if args.json {
@@ -141,6 +142,8 @@ fn remembered(store: &Store, stack: &str) -> Result<Facts, StoreError> {
         migrated: store.migrated(stack)?,
         jobs: store.jobs(stack)?,
         wishes: store.wishes(stack)?,
+        told: store.told(stack)?,
+        outbox: store.outbox(stack)?,
         ..Facts::default()
     })
 }

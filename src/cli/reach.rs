@@ -7,6 +7,7 @@ use crate::{
     aws::{Aws, Clouds, LoadBalancers},
     controller::lease::Lease,
     docker::{Certs, Engines, Keys},
+    messenger::Messenger,
     observe::Ports,
     ports::{HostKeys, Records},
     source::{Revision, Source, SourceError},
@@ -69,6 +70,7 @@ impl Reach {
             cloud: Arc::new(Clouds::new(aws.clone())),
             balancers: Arc::new(LoadBalancers::new(aws.clone())),
             vault: Arc::new(Vaults::new(aws)),
+            herald: Arc::new(Messenger::new()),
             engines: Arc::new(Engines::new(certs, keys, host_keys)),
             records,
         }

@@ -197,9 +197,11 @@ impl Reconciler {
             },
         };
         let begun = self.begin(&plan);
+        let due = plan.next;
         let status = self.conclude(plan, &seen, extra, begun);
         let next = self.next_look(&status);
-        (status, next)
+        let due = due.map(|due| now.duration_until(due).unsigned_abs() + Duration::from_millis(5));
+        (status, due.map_or(next, |due| next.min(due)))
     }
 
     /// Reads what is on record.
@@ -208,6 +210,8 @@ impl Reconciler {
         self.facts.releases = self.store.releases(&self.key())?;
         self.facts.migrated = self.store.migrated(&self.key())?;
         self.facts.jobs = self.store.jobs(&self.key())?;
+        self.facts.told = self.store.told(&self.key())?;
+        self.facts.outbox = self.store.outbox(&self.key())?;
         let wishes = self.store.wishes(&self.key())?;
         let is_new = |wish: &Wish| !self.facts.wishes.iter().any(|known| known.at == wish.at);
         // Who asks for a deploy does not mean to wait for the time of the next try.

@@ -19,7 +19,7 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    SECRETS_LABEL, STACK_LABEL, images,
+    SAYS_LABEL, SECRETS_LABEL, STACK_LABEL, images,
     transport::{Client, Transport},
     trouble, words,
 };
@@ -115,6 +115,7 @@ async fn container(client: &Client, summary: ContainerSummary) -> Result<Option<
     let mut seen = ours(id, &inspected);
     seen.labels = labels.into_iter().collect();
     let secrets = secrets(&seen.labels, &inspected);
+    seen.says = says(&seen.labels, &inspected).filter(|(name, _)| !secrets.contains_key(name)).collect();
     let words = words::last(client, &seen, &inspected).await;
     // It may have written down what it was given.
     seen.last_words = words.map(|words| secrets.values().fold(words, |words, secret| secret.hide(&words)));
@@ -140,6 +141,7 @@ fn ours(id: String, inspected: &ContainerInspectResponse) -> ContainerSeen {
         // The engine tells "never" as the year 1.
         started_at: state.started_at.filter(|at| !at.starts_with("0001-")).and_then(|at| at.parse().ok()),
         finished_at: state.finished_at.filter(|at| !at.starts_with("0001-")).and_then(|at| at.parse().ok()),
+        says: BTreeMap::new(),
         secrets: BTreeMap::new(),
         last_words: None,
     }
@@ -147,12 +149,27 @@ fn ours(id: String, inspected: &ContainerInspectResponse) -> ContainerSeen {
 
 /// The variables that it was given by reference, with the values that it has.
 fn secrets(labels: &BTreeMap<String, String>, inspected: &ContainerInspectResponse) -> BTreeMap<String, Secret> {
-    let Some(names) = labels.get(SECRETS_LABEL) else { return BTreeMap::new() };
-    let names: BTreeSet<&str> = names.split(' ').collect();
-    let env = inspected.config.as_ref().and_then(|config| config.env.as_deref()).unwrap_or_default();
-    let values = env.iter().filter_map(|variable| variable.split_once('='));
-    let secret = values.filter(|(name, _)| names.contains(name));
-    secret.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect()
+    named(labels, SECRETS_LABEL, inspected).map(|(name, value)| (name, Secret::new(value))).collect()
+}
+
+/// The variables whose values are told to others: those of its image are among them.
+fn says(
+    labels: &BTreeMap<String, String>,
+    inspected: &ContainerInspectResponse,
+) -> impl Iterator<Item = (String, String)> {
+    named(labels, SAYS_LABEL, inspected)
+}
+
+/// The variables that a label names.
+fn named(
+    labels: &BTreeMap<String, String>,
+    label: &str,
+    inspected: &ContainerInspectResponse,
+) -> impl Iterator<Item = (String, String)> {
+    let names: BTreeSet<String> = labels.get(label).iter().flat_map(|it| it.split(' ')).map(str::to_owned).collect();
+    let env = inspected.config.as_ref().and_then(|config| config.env.clone()).unwrap_or_default();
+    let values = env.into_iter().filter_map(|it| it.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())));
+    values.filter(move |(name, _)| names.contains(name))
 }
 
 fn doing(state: &ContainerState) -> State {
@@ -192,6 +209,7 @@ fn foreign(id: String, summary: ContainerSummary) -> ContainerSeen {
         health: None,
         started_at: None,
         finished_at: None,
+        says: BTreeMap::new(),
         secrets: BTreeMap::new(),
         last_words: None,
     }

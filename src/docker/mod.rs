@@ -41,6 +41,8 @@ const STACK_LABEL: &str = "evenkeel.stack";
 
 /// The label that tells which variables were given by reference.
 const SECRETS_LABEL: &str = "evenkeel.secrets";
+/// Names the variables of a container whose values are told to others.
+const SAYS_LABEL: &str = "evenkeel.says";
 
 /// The label of a migration's container.
 const MIGRATION_LABEL: &str = "evenkeel.migration";

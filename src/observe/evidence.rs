@@ -71,7 +71,7 @@ mod tests {
         action::{Action, EngineAction, JobNote, Migrated, Release, Wish},
         observe::{Ages, Ports},
         plan::{Facts, imagine::World, plan},
-        ports::{Balancers, Cloud, Engines, Given, Login, Progress, Records, Vault},
+        ports::{Balancers, Cloud, Engines, Given, Herald, Login, Progress, Records, Vault},
         spec::{File, Stack, validate},
         world::{Balancer, Engine, OpsWorks, Owned, Provided, Rest, Trouble},
     };
@@ -129,6 +129,8 @@ mod tests {
     }
 
     impl Vault for Fake {}
+
+    impl Herald for Fake {}
 
     impl Records for Fake {
         fn record(&self, _: &str, _: &Release) -> Result<(), Trouble> {
@@ -200,6 +202,7 @@ mod tests {
             engines: fake.clone(),
             records: fake.clone(),
             vault: fake.clone(),
+            herald: fake.clone(),
         };
         let mut picture = Picture::new(ports);
         let set_out = |out: bool| {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Picture, secrets::Secrets};
 use crate::{
-    action::{Action, EngineAction, Kept},
-    ports::{Given, Login},
+    action::{Action, Delivery, EngineAction, Kept, Receiver},
+    plan::notices,
+    ports::{Address, Given, Login},
     secret::Secret,
     spec::{Desired, Value},
     world::{Class, Trouble},
@@ -15,12 +16,53 @@ impl Picture {
     /// What the action needs and no plan tells. Nothing when a value is not the one any more that was planned with: the
     /// next plan is another.
     pub fn given(&self, desired: &Desired, action: &Action) -> Option<Given> {
-        let Action::Engine { what, .. } = action else { return Some(Given::default()) };
+        let what = match action {
+            Action::Engine { what, .. } => what,
+            Action::Deliver { delivery } => {
+                return Some(Given { address: Some(self.address(desired, delivery)?), ..Given::default() });
+            }
+            _ => return Some(Given::default()),
+        };
         match what {
-            EngineAction::Create { run } => Some(Given { env: planned(&self.secrets, &run.secrets)?, login: None }),
+            EngineAction::Create { run } => {
+                Some(Given { env: planned(&self.secrets, &run.secrets)?, ..Given::default() })
+            }
             EngineAction::Pull { image } => Some(Given { login: self.login(desired, image).ok()?, ..Given::default() }),
             _ => Some(Given::default()),
         }
+    }
+
+    /// Where a notice goes, and what it is told with; nothing while that cannot be read.
+    fn address(&self, desired: &Desired, delivery: &Delivery) -> Option<Address> {
+        let (app, container) = notices::receiver(desired, delivery)?;
+        let mut hidden = Vec::new();
+        let mut read = |value: &Value| {
+            let secret = self.value(value).ok()?;
+            hidden.push(secret.clone());
+            Some(secret)
+        };
+        let address = match delivery.to {
+            Receiver::Rollbar => {
+                let rollbar = container.rollbar.as_ref()?;
+                let env = app.env_of(container);
+                let says = delivery.notice.says.clone().unwrap_or_default();
+                let mut say = |told: Option<String>, name: &String| match (told, env.get(name)) {
+                    (Some(told), _) => Some(Some(Secret::new(told))),
+                    (None, Some(kept @ Value::Reference(_))) => Some(Some(read(kept)?)),
+                    (None, _) => Some(None),
+                };
+                let (environment, revision) =
+                    (say(says.environment, &rollbar.env_var)?, say(says.revision, &rollbar.rev_var)?);
+                let url = Secret::new(rollbar.url.as_str());
+                Address { url, key: read(&rollbar.access_token)?, environment, revision, hidden: Vec::new() }
+            }
+            Receiver::Webhook => {
+                let webhook = app.webhook.as_ref()?;
+                let (url, key) = (read(&webhook.url)?, read(&webhook.secret)?);
+                Address { url, key, environment: None, revision: None, hidden: Vec::new() }
+            }
+        };
+        Some(Address { hidden, ..address })
     }
 
     /// Who pulls an image, if anybody in particular.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{fleet, intent::Intent, job::Jobs, progress::Progress, subject};
+use super::{fleet, intent::Intent, job::Jobs, notices::Told, progress::Progress, subject};
 use crate::{
-    action::{Action, Lane, Release, Wish},
+    action::{Action, Delivery, Lane, Release, Wish},
     spec::Desired,
     world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble, Volume},
 };
@@ -26,6 +26,10 @@ pub struct Facts {
     pub jobs: Jobs,
     /// No run is begun: what is forecast is the way to what is declared, not what the clock brings.
     pub idle: bool,
+    /// What was last said of each container, by app and container.
+    pub told: BTreeMap<(String, String), Told>,
+    /// What somebody is to be told and was not yet.
+    pub outbox: Vec<Delivery>,
     /// What operators have asked for and is not over.
     pub wishes: Vec<Wish>,
     /// Actions that failed: action key → what and when it may be tried again.
@@ -121,7 +125,7 @@ impl Facts {
                 Action::Record { release } => self.record(release, now),
                 Action::RecordMigration { migrated } => self.record_migration(migrated),
                 Action::NoteJob { note } => self.jobs.note(note),
-                action if action.note_in(&mut self.wishes) => {}
+                action if action.note_in(&mut self.wishes) || self.note_notice(action) => {}
                 _ => continue,
             }
             any = true;

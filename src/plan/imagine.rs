@@ -170,7 +170,10 @@ impl World {
             | Action::RecordMigration { .. }
             | Action::NoteJob { .. }
             | Action::BeginWish { .. }
-            | Action::EndWish { .. } => {}
+            | Action::EndWish { .. }
+            | Action::Announce { .. }
+            | Action::Deliver { .. }
+            | Action::EndDelivery { .. } => {}
             Action::Engine { node, what } => {
                 let id = self.id("container");
                 let now = self.now;
@@ -407,6 +410,7 @@ fn created(run: &Run, id: String) -> ContainerSeen {
         health: run.health_check.as_ref().map(|_| Health::Starting),
         started_at: None,
         finished_at: None,
+        says: Default::default(),
         secrets: run.secrets.iter().filter_map(|(name, kept)| Some((name.clone(), kept.sealed?))).collect(),
         last_words: None,
     }

@@ -22,6 +22,7 @@ mod job;
 pub mod lineup;
 pub mod migration;
 pub mod node;
+pub mod notices;
 pub mod opsworks;
 mod permit;
 pub mod progress;
@@ -50,6 +51,7 @@ use serde::Serialize;
 pub use facts::{Facts, Failure, Released};
 pub use intent::Intent;
 pub use job::{JobRun, Jobs};
+pub use notices::Told;
 pub use progress::Progress;
 pub use strategy::{Replacement, Strategy};
 
@@ -92,6 +94,9 @@ pub struct Plan {
     /// How far the rollout of each layer is that has one under way.
     #[serde(skip)]
     pub progress: BTreeMap<String, Progress>,
+    /// When something is due again that nothing waits for.
+    #[serde(skip)]
+    pub next: Option<Timestamp>,
     /// The keys of all actions that are wanted now, those held back after a failure or for an intent included.
     #[serde(skip)]
     pub wanted: BTreeSet<String>,
@@ -177,7 +182,7 @@ fn look_after_engines_only(plan: &mut Plan, trouble: &Trouble) {
     plan.unobservable("AWS", trouble);
     plan.actions.retain(|action| match action {
         Action::Engine { what, .. } => !matches!(what, EngineAction::Stop { .. }),
-        Action::NoteJob { .. } => true,
+        Action::NoteJob { .. } | Action::Deliver { .. } => true,
         _ => false,
     });
 }
@@ -194,6 +199,7 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
     for layer in &desired.stack.layers {
         rollout::plan(&mut plan, desired, layer, seen, facts, now);
     }
+    notices::deliver(&mut plan, desired, seen, facts, now);
     if let Rest::Ec2(cloud) = &seen.provided.rest {
         ec2::balancers::plan(&mut plan, desired, cloud, seen, facts, now);
     }

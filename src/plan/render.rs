@@ -53,6 +53,8 @@ pub mod label {
     pub const JOB_PLACE: &str = "evenkeel.job-place";
     /// The variables that it was given by reference, with blanks between them.
     pub const SECRETS: &str = "evenkeel.secrets";
+    /// The variables whose values are told to others, with blanks between them.
+    pub const SAYS: &str = "evenkeel.says";
     /// The containers it is linked with or takes volumes from, as `name=id`, with commas.
     pub const NEEDS: &str = "evenkeel.needs";
 }
@@ -114,6 +116,9 @@ pub fn render(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, serves: bool
         (label::TRAFFIC.into(), serves.to_string()),
     ]);
     mark_secrets(&mut run);
+    if let Some(rollbar) = &slot.container.rollbar {
+        run.labels.insert(label::SAYS.into(), format!("{} {}", rollbar.env_var, rollbar.rev_var));
+    }
     let needs = needs(&run);
     Rendered { run, release: with_values(&release, &slot.secrets), spec_hash, needs, declared: release }
 }

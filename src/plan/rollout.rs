@@ -11,6 +11,7 @@ use super::{
     lineup::lineup,
     migration::{migrate, wait_for_strays},
     node::{Need, Scene, guarded, looks},
+    notices,
     permit::Permit,
     releases::Releases,
     render::Place,
@@ -50,6 +51,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     secrets::resolve(plan, desired, seen, &mut slots);
     let jobs = slots.split_off(services);
     heed(plan, &known, layer, staying, &slots);
+    notices::start(plan, &known, layer, staying, &mut slots);
     migrate(plan, &known, layer, staying, &mut slots);
     // What the clock brings is in nobody's way, and does not wait until a rollout is over.
     job::plan(plan, &known, layer, &lineup, &jobs, &slots);
@@ -91,6 +93,7 @@ fn services_of(plan: &mut Plan, known: &Known<'_>, layer: &Layer, slots: &[Slot<
     }
     desk.progress(plan, desired, &views);
     conclude(plan, known, layer, &views);
+    notices::conclude(plan, known, layer, staying, slots, &views);
 }
 
 /// A container whose new image cannot be had on one instance is replaced on none.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Container, Registry, Rollout, Value, logging::Logging, network::Network};
+use super::{Container, Registry, Rollout, Value, logging::Logging, network::Network, notify::Webhook};
 
 /// `kind: App`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,6 +27,8 @@ pub struct App {
     pub network: Network,
     /// The registries of its images, by host.
     pub registries: BTreeMap<String, Registry>,
+    /// Who is told of its releases.
+    pub webhook: Option<Webhook>,
     /// How a change is rolled out.
     pub rollout: Rollout,
     /// The containers, in the order in which they are processed.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{HealthCheck, Job, Options, Value, migration::Migration, network::Network};
+use super::{HealthCheck, Job, Options, Value, migration::Migration, network::Network, notify::Rollbar};
 
 /// One entry of `spec.containers`. Strings may still hold `%{…}`; they are filled in per instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,6 +53,8 @@ pub struct Container {
     pub strategy: Option<Way>,
     /// Its network; left out, its app's.
     pub network: Option<Network>,
+    /// Rollbar, which is told of its releases.
+    pub rollbar: Option<Rollbar>,
     /// What it is given and denied beyond its image.
     pub options: Options,
 }

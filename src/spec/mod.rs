@@ -15,6 +15,7 @@ pub mod interpolate;
 pub mod logging;
 pub mod migration;
 pub mod network;
+pub mod notify;
 pub mod options;
 pub mod port;
 pub mod problem;
@@ -58,8 +59,12 @@ impl Desired {
     pub fn references(&self) -> BTreeSet<Reference> {
         let apps = self.apps.iter().filter(|app| app.is_docker());
         let mut all = BTreeSet::new();
+        for webhook in apps.clone().filter_map(|app| app.webhook.as_ref()) {
+            all.extend([&webhook.url, &webhook.secret].into_iter().filter_map(|value| value.reference()).cloned());
+        }
         for (app, container) in apps.flat_map(|app| app.containers.iter().map(move |container| (app, container))) {
             all.extend(app.env_of(container).into_values().filter_map(Value::reference).cloned());
+            all.extend(container.rollbar.iter().filter_map(|it| it.access_token.reference()).cloned());
             all.extend(self.login(&container.image).iter().flat_map(|login| login.references()).cloned());
         }
         all

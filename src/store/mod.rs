@@ -4,6 +4,7 @@
 mod host_keys;
 mod jobs;
 mod migrations;
+mod notices;
 mod releases;
 mod sqlite;
 mod wishes;

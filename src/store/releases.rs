@@ -7,7 +7,7 @@ use rusqlite::{Row, params};
 
 use super::{Store, StoreError};
 use crate::{
-    action::{JobNote, Migrated, Release, Wish},
+    action::{Delivery, JobNote, Migrated, Notice, Release, Wish},
     plan::{Released, ask::Numbered},
     ports::Records,
     world::Trouble,
@@ -116,6 +116,18 @@ impl Records for Store {
 
     fn end_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {
         self.drop_wish(stack, wish).map_err(StoreError::trouble)
+    }
+
+    fn announce(&self, stack: &str, notice: &Notice) -> Result<(), Trouble> {
+        self.put_notice(stack, notice, Timestamp::now()).map_err(StoreError::trouble)
+    }
+
+    fn tried(&self, stack: &str, delivery: &Delivery, trouble: &str) -> Result<(), Trouble> {
+        self.put_try(stack, delivery, trouble, Timestamp::now()).map_err(StoreError::trouble)
+    }
+
+    fn end_delivery(&self, stack: &str, delivery: &Delivery) -> Result<(), Trouble> {
+        self.drop_delivery(stack, delivery).map_err(StoreError::trouble)
     }
 }
 

@@ -142,6 +142,7 @@ pub fn strangers(sim: &mut Sim) {
             health: None,
             started_at: None,
             finished_at: None,
+            says: BTreeMap::new(),
             secrets: BTreeMap::new(),
             last_words: None,
         };

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod operator;
+pub mod receiver;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,7 @@ use evenkeel::{
 };
 use jiff::Timestamp;
 use operator::Operator;
+use receiver::Receivers;
 
 /// What goes wrong with every container of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct Trial {
     pub runs: BTreeMap<String, (u64, i64)>,
     /// The runs that were over when that was last said otherwise, by their containers' ids.
     pub over: BTreeSet<String>,
+    /// What is on record of what there is to tell, and who hears it.
+    pub receivers: Receivers,
     /// Actions that are refused, by the beginning of their key, and why.
     pub refused: BTreeMap<String, String>,
     /// Instances that reads miss.
@@ -205,6 +209,7 @@ impl Trial {
             operator: Operator::default(),
             runs: BTreeMap::new(),
             over: BTreeSet::new(),
+            receivers: Receivers::default(),
             refused: BTreeMap::new(),
             missed: BTreeSet::new(),
             stops: None,
@@ -335,6 +340,7 @@ impl Trial {
         self.facts.migrated = self.migrated.clone();
         self.facts.jobs = self.jobs.clone();
         self.facts.wishes = self.operator.wishes.clone();
+        self.receivers.remind(&mut self.facts);
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
         self.facts.advance(&plan);
         self.facts.failures.retain(|key, _| plan.wanted.contains(key));
@@ -359,6 +365,7 @@ impl Trial {
             return true;
         }
         self.operator.note(action);
+        self.receivers.note(action, self.world.now);
         if let Action::RecordMigration { migrated } = action {
             let Migrated { app, container, key, .. } = migrated.clone();
             self.migrated.insert((app, container, key));

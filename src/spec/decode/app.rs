@@ -7,6 +7,7 @@ use super::{
     cursor::Report,
     logging,
     node::{Data, Node},
+    notify,
     quantity::{duration, duration_above_zero},
     registry,
 };
@@ -29,6 +30,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
         logging: None,
         network: Network::default(),
         registries: BTreeMap::new(),
+        webhook: None,
         rollout: Rollout::default(),
         containers: Vec::new(),
     };
@@ -41,10 +43,11 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
     app.registries = map.optional("registries", registry::of_app).unwrap_or_default();
     app.logging = map.optional("logging", logging::read);
     app.network = map.optional("network", container::network).unwrap_or_default();
+    app.webhook = map.optional("notifications", notify::of_app).flatten();
     app.rollout = map.optional("rollout", rollout).unwrap_or_default();
     app.containers =
         map.optional("containers", |report, node| report.list(node, "containers", container::read)).unwrap_or_default();
-    map.later(&["notifications", "database", "cron", "migration"]);
+    map.later(&["database", "cron", "migration"]);
     map.finish();
     app
 }

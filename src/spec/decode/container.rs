@@ -7,7 +7,7 @@ use super::{
     cursor::Report,
     health, migration,
     node::{Data, Node},
-    options,
+    notify, options,
     quantity::{duration, duration_above_zero},
     value,
 };
@@ -69,9 +69,10 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
         strategy: map.optional("strategy", |report, node| report.choice(node, &ways, &[])),
         network: map.optional("network", network),
+        rollbar: map.optional("notifications", notify::of_container).flatten(),
         options: options::read(&map),
     };
-    map.later(&["database", "notifications"]);
+    map.later(&["database"]);
     map.finish();
     Some(container)
 }

@@ -14,6 +14,7 @@ mod layer;
 mod logging;
 mod migration;
 mod node;
+mod notify;
 mod options;
 mod quantity;
 mod registry;
