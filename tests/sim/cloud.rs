@@ -9,6 +9,7 @@ use evenkeel::{
 
 use crate::{
     dice::Dice,
+    migrations::MIGRATION,
     real::{Ms, Real, is_live},
     watch::PAST,
 };
@@ -254,10 +255,11 @@ impl Real {
         }
     }
 
-    /// Its engine goes down, and everything with it.
+    /// Its engine goes down, and everything with it. What runs once has no restart policy: it is not started again.
     pub fn sleeps(&mut self, hostname: &str) {
         let live = self.engine(hostname).into_iter().flat_map(|engine| engine.containers.values());
-        let live: Vec<String> = live.filter(|container| is_live(container)).map(|c| c.id.clone()).collect();
+        let live = live.filter(|container| is_live(container) && !container.labels.contains_key(MIGRATION));
+        let live: Vec<String> = live.map(|container| container.id.clone()).collect();
         self.cloud.asleep.extend(live);
         self.halt(hostname);
     }

@@ -31,7 +31,9 @@ impl Watch {
         let count = desired.stack.layers[0].instances.count as usize;
         let refreshes = !ill && real.alive().count() == count + 1 && is_outdated(real, desired, &instance);
         if refreshes && real.clear_sight && !real.excused.contains_key(&hostname) {
-            let serving = live(real).into_iter().filter(|other| other.id != id && stands_in(real, other)).count();
+            // What a rollout has taken out since is back in a while, and was judged when it was taken out.
+            let counts = |other: &Instance| stands_in(real, other) || self.is_out(&other.hostname);
+            let serving = live(real).into_iter().filter(|other| other.id != id && counts(other)).count();
             if serving < count {
                 real.violate(format!("{action}, while {serving} others serve and {count} are declared"));
             }

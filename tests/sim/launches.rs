@@ -89,6 +89,7 @@ impl Real {
             self.lose_flights(&hostname);
         }
         if self.is_this_one(id) {
+            self.cut_off(&hostname);
             self.sleeps(&hostname);
             if let Some(Seen::Known(engine)) = self.world.seen.engines.remove(&hostname)
                 && let Some(disk) = self.disk_of(id)
@@ -185,6 +186,7 @@ impl Real {
             return;
         };
         self.excuse(&hostname);
+        self.cut_off(&hostname);
         self.sleeps(&hostname);
         self.status(id, "stopping");
         if let Some(machine) = self.cloud.machines.get_mut(id) {
@@ -200,6 +202,7 @@ impl Real {
         let device = instance.launched.as_ref().and_then(|launched| launched.devices.keys().next().cloned());
         let Some(device) = device else { return };
         self.excuse(&hostname);
+        self.cut_off(&hostname);
         self.sleeps(&hostname);
         let volume = self.launched(id).and_then(|launched| launched.devices.remove(&device));
         if let Some(volume) = volume.and_then(|id| self.volume(&id)) {

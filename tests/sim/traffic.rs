@@ -151,6 +151,13 @@ impl Real {
         }
     }
 
+    /// Whatever is connected to it was cut off by what ended it, and comes back to another one.
+    pub fn cut_off(&mut self, hostname: &str) {
+        let before = self.flights.len();
+        self.flights.retain(|flight| flight.hostname != hostname);
+        self.lost += (before - self.flights.len()) as u64;
+    }
+
     pub fn lose_flights(&mut self, hostname: &str) {
         let (lost, kept) = std::mem::take(&mut self.flights).into_iter().partition(|f: &Flight| f.hostname == hostname);
         self.flights = kept;

@@ -37,6 +37,11 @@ pub fn live(real: &Real) -> Vec<&Instance> {
 }
 
 impl Watch {
+    /// It was taken out, and is not back yet.
+    pub(super) fn is_out(&self, hostname: &str) -> bool {
+        self.out.contains(hostname)
+    }
+
     /// Takes note of what a pass recorded.
     pub fn recorded(&mut self, plan: &Plan) {
         let timed_out = plan.conditions.iter().filter(|condition| condition.kind == Kind::DrainTimedOut);
