@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 mod balancer;
 mod job;
@@ -197,7 +197,7 @@ pub enum Action {
 }
 
 /// An instance, as far as its engine is concerned.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Node {
     /// The instance's hostname.
     pub hostname: String,
@@ -208,13 +208,13 @@ pub struct Node {
 }
 
 /// How an engine is reached, and how it proves who it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Access {
     /// Mutual TLS.
     Tls {
         /// What the engine's certificate must be for; left out, the endpoint's address.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
     /// A forwarded `/var/run/docker.sock`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    action::{Ended, Outcome},
+    action::{Ended, Node, Outcome},
     spec::{App, Container, container::Deploy},
 };
 
@@ -265,6 +265,9 @@ pub struct InstanceStatus {
     pub state: String,
     /// What its balancers say, by name.
     pub balancers: std::collections::BTreeMap<String, String>,
+    /// How its engine is reached, while it is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Node>,
     /// Its containers, by name.
     pub containers: std::collections::BTreeMap<String, ContainerStatus>,
     /// Why nothing is known of its containers, when nothing is.

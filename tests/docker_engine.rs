@@ -10,6 +10,8 @@
 #[allow(dead_code)]
 #[path = "e2e/ground.rs"]
 mod ground;
+#[path = "docker_engine/hands.rs"]
+mod hands;
 #[path = "docker_engine/logging.rs"]
 mod logging;
 #[path = "docker_engine/network.rs"]

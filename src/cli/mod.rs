@@ -4,16 +4,20 @@ mod apply;
 mod certs;
 mod deploy;
 mod diagnostics;
+mod exec;
 mod forget_host_key;
 mod history;
+mod logs;
 mod operate;
 mod pause;
 mod plan;
 mod reach;
+mod replicas;
 mod rollback;
 mod run;
 mod show;
 mod status;
+mod terminal;
 mod validate;
 
 use std::process::ExitCode;
@@ -61,6 +65,10 @@ enum Command {
     Pause(pause::Pause),
     /// Let the rollouts of an app go on.
     Resume(pause::Resume),
+    /// Show what the containers of an app have said.
+    Logs(logs::Args),
+    /// Run a command in a container.
+    Exec(exec::Args),
     /// Make the certificates that the controller and the Docker engines show each other.
     Certs(certs::Args),
     /// Let an instance that is reached over SSH show another host key.
@@ -80,6 +88,8 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::History(args) => history::run(&args),
         Command::Pause(args) => pause::pause(&args).await,
         Command::Resume(args) => pause::resume(&args).await,
+        Command::Logs(args) => logs::run(&args).await,
+        Command::Exec(args) => exec::run(&args).await,
         Command::Certs(args) => certs::run(args).await,
         Command::ForgetHostKey(args) => forget_host_key::run(&args),
     }

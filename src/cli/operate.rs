@@ -85,6 +85,31 @@ impl Subject {
         Ok(Found { store, status, app, container, history, runs, wishes })
     }
 
+    /// Finds it, with the index of one replica where its name ends with one.
+    ///
+    /// # Errors
+    /// One message for the person who called it.
+    pub fn find_replica(&self) -> Result<(Found, Option<u32>), String> {
+        self.find(true).map(|found| (found, None)).or_else(|error| {
+            let key = self.app.trim_end_matches(|c: char| c.is_ascii_digit());
+            let index = self.app[key.len()..].parse().map_err(|_| error.clone())?;
+            let subject = Subject { app: key.to_owned(), stack: self.stack.clone(), state: self.state.clone() };
+            let found = subject.find(true).map_err(|_| error.clone())?;
+            if found.container.is_none() {
+                return Err(error);
+            }
+            Ok((found, Some(index)))
+        })
+    }
+
+    /// The controller's store, for another use of it.
+    ///
+    /// # Errors
+    /// One message for the person who called it.
+    pub fn store(&self) -> Result<Store, String> {
+        Store::open(&self.state).map_err(|error| error.to_string())
+    }
+
     /// Asks for it, says what was asked for, and waits for it if that is wanted.
     pub async fn ask(
         &self,
@@ -172,6 +197,26 @@ fn unknown(statuses: &[StackStatus], stack: Option<&str>, name: &str) -> String 
 }
 
 impl Found {
+    /// What the controller wrote down of the stack.
+    pub fn status(&self) -> &StackStatus {
+        &self.status
+    }
+
+    /// The app.
+    pub fn app(&self) -> &AppStatus {
+        &self.app
+    }
+
+    /// The container, where one is meant.
+    pub fn container(&self) -> Option<&DeclaredContainer> {
+        self.container.as_ref()
+    }
+
+    /// The store that it is in.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// What is known when something is asked for.
     pub fn known(&self) -> Known<'_> {
         Known {

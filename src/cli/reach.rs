@@ -15,9 +15,9 @@ use crate::{
     vault::Vaults,
 };
 
-/// See the module.
+/// What opens the engines.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Reach {
+pub struct Opening {
     /// Directory with ca.pem, cert.pem and key.pem: the controller's certificate for the Docker engines.
     #[arg(long, value_name = "DIR", env = "EVENKEEL_DOCKER_CERT_PATH", default_value = "/etc/evenkeel/docker")]
     pub docker_certs: PathBuf,
@@ -25,6 +25,13 @@ pub struct Reach {
     /// pair: NAME or NAME.pem.
     #[arg(long, value_name = "DIR", env = "EVENKEEL_SSH_KEYS", default_value = "/etc/evenkeel/ssh")]
     pub ssh_keys: PathBuf,
+}
+
+/// See the module.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Reach {
+    #[command(flatten)]
+    pub opening: Opening,
     /// Directory for what must be remembered: intents, status, events, and the copy of a git repository.
     #[arg(long, value_name = "DIR", env = "EVENKEEL_STATE", default_value = "/var/lib/evenkeel")]
     pub state: PathBuf,
@@ -51,6 +58,14 @@ pub struct Tools {
     pub ports: Ports,
 }
 
+impl Opening {
+    /// The engines.
+    pub fn engines(&self, host_keys: Arc<dyn HostKeys>) -> Engines {
+        let (certs, keys) = (Certs { dir: self.docker_certs.clone() }, Keys { dir: self.ssh_keys.clone() });
+        Engines::new(certs, keys, host_keys)
+    }
+}
+
 impl Reach {
     /// Everything that a command needs which changes things.
     ///
@@ -65,13 +80,12 @@ impl Reach {
     /// The adapters.
     pub fn ports(&self, host_keys: Arc<dyn HostKeys>, records: Arc<dyn Records>) -> Ports {
         let aws = Aws::new();
-        let (certs, keys) = (Certs { dir: self.docker_certs.clone() }, Keys { dir: self.ssh_keys.clone() });
         Ports {
             cloud: Arc::new(Clouds::new(aws.clone())),
             balancers: Arc::new(LoadBalancers::new(aws.clone())),
             vault: Arc::new(Vaults::new(aws)),
             herald: Arc::new(Messenger::new()),
-            engines: Arc::new(Engines::new(certs, keys, host_keys)),
+            engines: Arc::new(self.opening.engines(host_keys)),
             records,
         }
     }

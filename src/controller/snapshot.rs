@@ -22,6 +22,7 @@ pub fn instances(desired: &Desired, seen: &Observed) -> Vec<InstanceStatus> {
                     .iter()
                     .map(|balancer| (balancer.name().to_owned(), standing(balancer.name(), instance, seen)))
                     .collect(),
+                node: fleet::node(&desired.stack, layer, instance),
                 containers: containers(desired, instance, seen),
                 engine: match seen.engines.get(&instance.hostname) {
                     Some(Seen::Unknown(trouble)) => Some(trouble.message.clone()),

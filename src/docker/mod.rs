@@ -9,9 +9,11 @@ mod certs;
 mod connections;
 mod create;
 mod events;
+mod exec;
 mod health;
 mod images;
 mod login;
+mod logs;
 mod look;
 mod options;
 mod pull;
@@ -28,6 +30,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 pub use certs::Certs;
+pub use exec::{Command, Said, Session};
+pub use logs::{Line, Wanted};
 pub use ssh::Keys;
 
 use crate::{

@@ -10,6 +10,7 @@ mod drift;
 mod ec2;
 mod fleet;
 mod ground;
+mod hands;
 mod in_place;
 mod killed;
 mod load;

@@ -1,0 +1,101 @@
+//! What people read and do in containers: `evenkeel logs` and `evenkeel exec`, as they call them.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+};
+
+use super::{
+    controller::{evenkeel, program, words},
+    fleet::{Fleet, beside_others},
+    ground::GROUND,
+    manifest::Manifest,
+};
+
+const OTHERS: &str = "    - name: talker\n      image: registry.example.com/shop/busybox:1.0\n      replicas: 2\n      \
+    command: \"sh -c 'echo I am $HOSTNAME of %{app_name}; echo oops >&2; exec sleep 1000000'\"\n      \
+    stop: {timeout: 1s}\n      startupTime: 3s\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn logs_and_commands_reach_every_replica_and_what_is_not_there_is_said() {
+    let _turn = beside_others().await;
+    let (name, region) = ("handled", "ap-southeast-4");
+    let fleet = Fleet::new(name, region);
+    let mut manifest = Manifest::new(name, region, 2);
+    manifest.others = OTHERS.into();
+    let revision = fleet.commit(&manifest.text());
+    let mut controller = fleet.start(&[]);
+    controller.until_converged(name, &revision, 150).await;
+    let state = fleet.dir().join("state");
+    let state = ["--state", state.to_str().unwrap()];
+    let call = |head: &[&str], tail: &[&str]| {
+        let output = evenkeel(&[head, &state, tail].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+
+    let (code, out, err) = call(&["logs", "handled app/talker"], &[]);
+    let mut lines: Vec<&str> = out.lines().collect();
+    lines.sort_unstable();
+    let expected = ["docker1/talker0", "docker1/talker1", "docker2/talker0", "docker2/talker1"];
+    let expected = expected.map(|place| {
+        let (host, replica) = place.split_once('/').unwrap();
+        format!("{place} | I am {replica}.{host} of {replica}")
+    });
+    assert_eq!((code, &lines[..]), (Some(0), &expected.each_ref().map(String::as_str)[..]), "{err}");
+    assert_eq!(err.matches("oops").count(), 4, "{err}");
+    let (_, out, _) = call(&["logs", "handled app/talker1", "--instance", "docker2", "--tail", "2"], &[]);
+    assert_eq!(out, "I am talker1.docker2 of talker1\n");
+    let (code, _, err) = call(&["logs", "handled app/talker", "--instance", "docker7"], &[]);
+    assert!(code == Some(1) && err.contains("stack handled has no instance docker7, but docker1, docker2"), "{err}");
+    let (code, _, err) = call(&["logs", "handled app/talker5"], &[]);
+    assert!(code == Some(1) && err.contains("no container of handled app/talker5"), "{err}");
+
+    let (code, out, err) = call(&["exec", "handled app/talker"], &["--", "hostname"]);
+    assert_eq!((code, out.as_str()), (Some(0), "talker0.docker1\n"), "{err}");
+    assert!(err.starts_with("in docker1/talker0, one of docker1/talker0, docker1/talker1, docker2/talker0"), "{err}");
+    let (code, out, err) =
+        call(&["exec", "handled app/talker1", "--instance", "docker2"], &["--", "sh", "-c", "hostname; exit 3"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(3), "talker1.docker2\n", ""));
+    let (code, _, err) = call(&["exec", "handled app/talker", "-t"], &["--", "sh"]);
+    assert!(code == Some(1) && err.contains("--tty wants a terminal"), "{err}");
+    let (_, status, _) = call(&["status", "--json"], &[]);
+    assert!(!status.contains("exit 3"));
+
+    // What is piped goes in; what has a terminal gets its size and its keys.
+    let exec = [&["exec", "handled app/talker0", "--instance", "docker1"][..], &state].concat();
+    let mut child = Command::new(program());
+    child.args(&exec).args(["-i", "--", "wc", "-c"]).envs(&GROUND.env).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&[b'x'; 100_000]).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "100000", "{}", words(&output));
+    let quoted = |words: &[&str]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    let in_terminal = format!(
+        "stty rows 33 cols 99; '{}' {} -it -- sh -c 'until stty size 2>/dev/null; do sleep 0.1; done; read key; echo \"got $key\"'",
+        program().display(),
+        quoted(&exec)
+    );
+    let mut child = Command::new("script");
+    child.args(["-qec", &in_terminal, "/dev/null"]).envs(&GROUND.env).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(said.by_ref().find(|line| line.trim() == "33 99").as_deref().map(str::trim), Some("33 99"));
+    input.write_all(b"y\r").unwrap();
+    assert!(said.any(|line| line.trim() == "got y"));
+    assert!(child.wait().unwrap().success());
+
+    // Who follows an app sees what a rollout makes of it.
+    let mut child = Command::new(program());
+    child.args([&["logs", "handled app", "-f"][..], &state].concat()).envs(&GROUND.env).stdout(Stdio::piped());
+    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
+    let mut followed = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(followed.any(|line| line == "docker2/talker1 | I am talker1.docker2 of talker1"));
+    manifest.others = OTHERS.replace("I am", "I am still");
+    let revision = fleet.commit(&manifest.text());
+    controller.until_converged(name, &revision, 150).await;
+    assert!(followed.any(|line| line.contains("talker1 | I am still talker1")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
