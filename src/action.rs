@@ -9,6 +9,7 @@ mod job;
 mod migrated;
 mod notice;
 mod release;
+mod tagged;
 mod wish;
 
 pub use crate::spec::port::Port;
@@ -17,6 +18,7 @@ pub use job::{Begun, Ended, JobNote, Outcome, Scheduled, Turn, is_run_name, run_
 pub use migrated::Migrated;
 pub use notice::{Delivery, Notice, Receiver, Says};
 pub use release::Release;
+pub use tagged::{Tagged, Tags};
 pub use wish::{Back, Wish, WishKind};
 
 use crate::{
@@ -113,6 +115,11 @@ pub enum Action {
         id: String,
         hostname: String,
         tags: BTreeMap<String, String>,
+    },
+    /// Makes the declared tags of something what they should be.
+    KeepTags {
+        of: Tagged,
+        tags: Tags,
     },
     AttachVolume {
         id: String,
@@ -571,6 +578,7 @@ impl fmt::Display for Action {
                 write!(f, "set the security groups of {hostname} to {}", groups.join(", "))
             }
             Action::TagVolume { id, hostname, .. } => write!(f, "mark volume {id} of {hostname}"),
+            Action::KeepTags { of, tags } => write!(f, "tag {of}: {tags}"),
             Action::AttachVolume { id, hostname, device, mount_point, .. } => {
                 write!(f, "attach volume {id} ({mount_point}) to {hostname} as {device}")
             }

@@ -31,6 +31,14 @@ pub enum Seen<T> {
 }
 
 impl<T> Seen<T> {
+    /// What is known, seen as something else.
+    pub fn map<U>(self, as_what: impl FnOnce(T) -> U) -> Seen<U> {
+        match self {
+            Seen::Known(known) => Seen::Known(as_what(known)),
+            Seen::Unknown(trouble) => Seen::Unknown(trouble),
+        }
+    }
+
     /// The answer, where there is one.
     pub fn known(&self) -> Option<&T> {
         match self {
@@ -227,6 +235,8 @@ pub struct OwLayer {
     pub ours: bool,
     /// What can be declared.
     pub settings: LayerSettings,
+    /// Its tags, where they were asked for.
+    pub tags: Option<Seen<BTreeMap<String, String>>>,
 }
 
 /// What Evenkeel declares of an OpsWorks layer.

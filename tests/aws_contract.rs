@@ -15,12 +15,13 @@ use aws_sdk_elasticloadbalancing::{
     types::{ConnectionDraining, HealthCheck, Listener, LoadBalancerAttributes},
 };
 use evenkeel::{
-    action::Action,
+    action::{Action, Tagged, Tags},
     aws::{Aws, Elb, OpsWorks},
     ports::{Balancers, Cloud},
     spec::{
-        Stack,
+        File, Stack,
         stack::{Cookbooks, DeletionPolicy, EbsVolume, Provider, Recipes},
+        validate,
     },
     world::{
         self, AppSettings, Class, Instance, LayerSettings, OwApp, OwDataSource, OwLayer, OwStack, Rest, Seen,
@@ -374,6 +375,35 @@ async fn what_was_updated_is_read_back_and_keeps_its_mark() {
     ground.apply(delete.clone()).await.unwrap();
     ground.apply(delete).await.unwrap();
     assert_eq!(known(ground.look().await.apps), Vec::new());
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn the_tags_of_a_layer_are_read_where_they_are_declared_and_changed() {
+    let mut ground = Ground::new("sa-east-1").await;
+    let (_, id) = ground.create_stack_and_layer().await;
+    assert_eq!(known(ground.look().await.layers).remove(0).tags, None, "nobody wants to know");
+    let text = "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {name: contract}\nspec:\n  provider: opsworks\n  \
+                region: sa-east-1\n  serviceRoleArn: arn:aws:iam::000000000000:role/r\n  \
+                instanceProfileArn: arn:aws:iam::000000000000:instance-profile/p\n  layers:\n    - shortName: docker\n      \
+                instances: {count: 1, type: t3.small}\n      tags: {team: shop}\n";
+    let read = validate::load("r", vec![File::new("contract.yaml", text)]).expect("it is valid");
+    ground.stack.layers = read.values().next().unwrap().stack.layers.clone();
+    let tagged = |put: &[(&str, &str)], drop: &[&str]| Action::KeepTags {
+        of: Tagged::Layer { id: id.clone(), short_name: "docker".into() },
+        tags: Tags {
+            put: put.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            drop: drop.iter().map(|key| (*key).to_owned()).collect(),
+        },
+    };
+    ground
+        .apply(tagged(&[("cost centre", "42"), ("team", "shop"), ("evenkeel:tags", "cost centre / team")], &[]))
+        .await
+        .unwrap();
+    ground.apply(tagged(&[("team", "blog")], &["cost centre", "never there"])).await.unwrap();
+    let tags = known(known(ground.look().await.layers).remove(0).tags.expect("they were asked for"));
+    let expected = [("evenkeel:tags", "cost centre / team"), ("team", "blog")];
+    assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     ground.clear().await;
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use aws_sdk_ec2::types::Filter;
 use evenkeel::{
-    action::{Action, Launch},
+    action::{Action, Launch, Tagged, Tags},
     aws::{Aws, Ec2},
     ports::Cloud,
     spec::{
@@ -229,6 +229,7 @@ fn stack(region: &str) -> Stack {
             log_max_size: "10m".into(),
             log_max_files: 3,
         },
+        tags: None,
     };
     Stack {
         name: format!("contract-{region}"),
@@ -317,6 +318,23 @@ async fn a_volume_grows_outlives_its_instance_and_is_attached_to_the_next() {
 
     let mark = BTreeMap::from([(tag::MOUNT_POINT.to_owned(), "/srv".to_owned())]);
     ground.apply(Action::TagVolume { id: id.clone(), hostname: "web1".into(), tags: mark }).await.unwrap();
+    let tagged = |put: &[(&str, &str)], drop: &[&str]| Tags {
+        put: put.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        drop: drop.iter().map(|key| (*key).to_owned()).collect(),
+    };
+    for of in [
+        Tagged::Instance { id: one.id.clone(), hostname: "web1".into() },
+        Tagged::Volume { id: id.clone(), hostname: "web1".into() },
+    ] {
+        let keep = |tags| ground.apply(Action::KeepTags { of: of.clone(), tags });
+        keep(tagged(&[("cost centre", "42"), ("team", "shop")], &[])).await.unwrap();
+        keep(tagged(&[("team", "blog")], &["cost centre", "never there"])).await.unwrap();
+    }
+    let instance = ground.instances().await.remove(0);
+    for tags in [instance.launched.unwrap().tags, of(ground.volumes().await).tags] {
+        assert_eq!((tags.get("team").map(String::as_str), tags.get("cost centre")), (Some("blog"), None));
+        assert!(tags.contains_key(tag::STACK), "{tags:?}");
+    }
     let modify = |size| Action::ModifyVolume {
         id: id.clone(),
         hostname: "web1".into(),

@@ -9,7 +9,7 @@
 //! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
 //! · `container HOST/NAME STATE` · `connected HOST/NAME NUMBER` · `foreign HOST/NAME` · `network HOST/NAME [gone]` (one that is not ours) · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
 //! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` (reads miss it), `lost ACTION` (it is done, and its answer
-//! never comes), `impaired HOST`, `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
+//! never comes), `impaired HOST`, `tagged HOST KEY=VALUE` (by hand), `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
 //! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
 //! · `busy HOST` (something was begun there and does not show yet), `idle`
 //! · `tag IMAGE => LETTER` (its digest in the registry), `tag IMAGE down WHY`, `tag IMAGE refused WHY`, `loaded HOST
@@ -380,6 +380,11 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         "bootstrap" => {
             let (host, said) = rest.split_once(' ').expect("bootstrap HOST SAID");
             trial.instance(host).launched.as_mut().expect("on EC2").bootstrap = Some(said.into());
+        }
+        "tagged" => {
+            let (key, value) = words[1].split_once('=').expect("tagged INSTANCE KEY=VALUE");
+            let launched = trial.instance(words[0]).launched.as_mut().expect("on EC2");
+            launched.tags.insert(key.into(), value.into());
         }
         "detached" => {
             let launched = trial.instance(words[0]).launched.as_mut().expect("on EC2");

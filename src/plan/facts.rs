@@ -265,6 +265,7 @@ mod tests {
             id: format!("id-of-{short_name}"),
             ours: true,
             settings: LayerSettings { short_name: (*short_name).to_owned(), ..LayerSettings::default() },
+            tags: None,
         };
         let stack = OwStack { id: "id".into(), ours: true, settings: StackSettings::default() };
         Observed {

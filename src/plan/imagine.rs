@@ -5,13 +5,16 @@
 mod balancers;
 mod ec2;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
 use super::{Plan, container::is_live, fleet, render::label};
 use crate::{
-    action::{Action, EngineAction, Run},
+    action::{Action, EngineAction, Run, Tagged, Tags},
     spec::Desired,
     world::{
         Balancer, ContainerSeen, Engine, Health, Instance, NetworkSeen, Observed, OwApp, OwLayer, OwStack, Rest, Seen,
@@ -68,7 +71,7 @@ impl World {
             }
             Action::CreateLayer { settings, .. } => {
                 let id = self.id("layer");
-                self.layers().push(OwLayer { id, ours: true, settings });
+                self.layers().push(OwLayer { id, ours: true, settings, tags: Some(Seen::Known(BTreeMap::new())) });
             }
             Action::UpdateLayer { id, settings, .. } => {
                 if let Some(layer) = self.layers().iter_mut().find(|layer| layer.id == id) {
@@ -121,6 +124,7 @@ impl World {
                     volume.mount_point = tags.get(tag::MOUNT_POINT).cloned().or(volume.mount_point.take());
                 }
             }
+            Action::KeepTags { of, tags } => self.tag(&of, tags),
             Action::AttachVolume { id, instance_id, device, .. } => {
                 if let Some(volume) = self.volume(&id) {
                     volume.state = "in-use".into();
@@ -280,6 +284,21 @@ impl World {
     }
 
     /// OpsWorks' layers; an action on them is planned for OpsWorks alone.
+    fn tag(&mut self, of: &Tagged, tags: Tags) {
+        let found = match of {
+            Tagged::Instance { id, .. } => self.launched(id).map(|launched| &mut launched.tags),
+            Tagged::Volume { id, .. } => self.volume(id).map(|volume| &mut volume.tags),
+            Tagged::Layer { id, .. } => {
+                let layer = self.layers().iter_mut().find(|layer| layer.id == *id);
+                layer.and_then(|layer| layer.tags.as_mut()?.known_mut())
+            }
+        };
+        if let Some(found) = found {
+            found.retain(|key, _| !tags.drop.contains(key));
+            found.extend(tags.put);
+        }
+    }
+
     fn layers(&mut self) -> &mut Vec<OwLayer> {
         match &mut self.seen.provided.rest {
             Rest::OpsWorks(cloud) => for_known(&mut cloud.layers, Vec::new),

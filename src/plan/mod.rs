@@ -38,6 +38,7 @@ mod start_first;
 pub mod strategy;
 mod subject;
 mod surge;
+mod tags;
 pub mod traffic;
 mod verdict;
 mod view;

@@ -119,6 +119,9 @@ pub struct Layer {
     pub security_group_ids: Vec<String>,
     /// How the controller reaches the Docker engines.
     pub docker: DockerAccess,
+    /// Tags of its instances and their volumes, those of its stack among them; left out, nobody's tags are touched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
 }
 
 /// Custom recipes of an OpsWorks layer.

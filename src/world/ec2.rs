@@ -58,6 +58,8 @@ pub struct Launched {
     pub bootstrap: Option<String>,
     /// Its volumes: device → volume id.
     pub devices: BTreeMap<String, String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// An EBS volume.
@@ -87,6 +89,8 @@ pub struct Volume {
     pub mount_point: Option<String>,
     /// A modification is under way: EC2's word, `modifying` or `optimizing`.
     pub modifying: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A subnet.
@@ -124,4 +128,8 @@ pub mod tag {
     pub const ROOT_VOLUME: &str = "evenkeel:root-volume";
     /// There once the engine was reached for the first time.
     pub const READY: &str = "evenkeel:ready";
+    /// The keys of the tags that a manifest declares.
+    pub const TAGS: &str = "evenkeel:tags";
+    /// What is between them: OpsWorks takes no comma (API reference of `TagResource`).
+    pub const BETWEEN: &str = " / ";
 }

@@ -12,7 +12,7 @@ use super::{
     volume,
 };
 use crate::{
-    action::Action,
+    action::{Action, Tagged, Tags},
     bootstrap,
     spec::{Stack, stack::DeletionPolicy},
     world::{Class, Trouble, tag},
@@ -26,6 +26,10 @@ pub(super) async fn apply(api: &Api, stack: &Stack, action: &Action) -> Result<(
         Action::TerminateInstance { id, hostname } => desk.terminate(id, hostname).await,
         Action::TagInstance { id, hostname, tags, .. } => desk.tag(id, hostname, tags).await,
         Action::SetSecurityGroups { id, hostname, groups } => desk.set_security_groups(id, hostname, groups).await,
+        Action::KeepTags { of: Tagged::Instance { id, hostname }, tags } => desk.keep_tags(id, hostname, tags).await,
+        Action::KeepTags { of: Tagged::Volume { id, hostname }, tags } => {
+            volume::keep_tags(&desk, id, hostname, tags).await
+        }
         Action::TagVolume { id, hostname, tags } => volume::tag(&desk, id, hostname, tags).await,
         Action::AttachVolume { id, instance_id, hostname, device, .. } => {
             volume::attach(&desk, id, instance_id, hostname, device).await
@@ -103,6 +107,13 @@ impl Desk<'_> {
         let call = self.api.call("CreateTags", &on);
         self.instance(&call, id, hostname).await?.ok_or_else(|| call.gone())?;
         self.create_tags(&call, id, tags).await
+    }
+
+    async fn keep_tags(&self, id: &str, hostname: &str, tags: &Tags) -> Result<(), Trouble> {
+        let on = self.on(hostname, id);
+        let call = self.api.call("CreateTags", &on);
+        self.instance(&call, id, hostname).await?.ok_or_else(|| call.gone())?;
+        self.change_tags(&on, id, tags).await
     }
 
     async fn set_security_groups(&self, id: &str, hostname: &str, groups: &[String]) -> Result<(), Trouble> {

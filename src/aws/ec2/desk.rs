@@ -12,6 +12,7 @@ use super::{
     seen::{has_ended, tagged},
 };
 use crate::{
+    action::Tags,
     aws::trouble::Call,
     spec::Stack,
     world::{Class, Trouble, tag},
@@ -51,6 +52,19 @@ impl Desk<'_> {
         }
         let said = format!("it does not bear the tag {} of this stack; left alone", tag::STACK);
         Err(call.own(Class::Transient, said))
+    }
+
+    /// Takes away first: what is still listed can be taken away again, what is listed no more cannot.
+    pub(super) async fn change_tags(&self, on: &str, id: &str, tags: &Tags) -> Result<(), Trouble> {
+        if !tags.drop.is_empty() {
+            let gone = tags.drop.iter().map(|key| types::Tag::builder().key(key).build()).collect();
+            let request = self.api.write().delete_tags().resources(id).set_tags(Some(gone));
+            request.send().await.map_err(|error| failed(&self.api.call("DeleteTags", on), &error))?;
+        }
+        if !tags.put.is_empty() {
+            self.create_tags(&self.api.call("CreateTags", on), id, &tags.put).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn create_tags(

@@ -14,6 +14,12 @@ use crate::world::{Instance, Launched, Subnet, Volume, tag};
 /// The field that an answer lacks.
 pub(super) type Lacking = &'static str;
 
+/// All tags, with their values.
+fn tags(tags: &Option<Vec<types::Tag>>) -> BTreeMap<String, String> {
+    let tags = tags.iter().flatten();
+    tags.filter_map(|tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default()))).collect()
+}
+
 /// The value of a tag; an empty one says nothing.
 pub(super) fn tagged<'t>(tags: &'t Option<Vec<types::Tag>>, key: &str) -> Option<&'t str> {
     let tags = tags.as_deref().unwrap_or_default();
@@ -56,6 +62,7 @@ pub(super) fn instance(
         impaired: status.and_then(impaired),
         bootstrap: None,
         devices: devices(seen)?,
+        tags: tags(&seen.tags),
     };
     Ok(Some(Instance {
         ec2_id: Some(id.clone()),
@@ -117,6 +124,7 @@ pub(super) fn volume(seen: &types::Volume, modifying: Option<&String>) -> Result
         hostname: tagged(&seen.tags, tag::HOSTNAME).map(str::to_owned),
         mount_point: tagged(&seen.tags, tag::MOUNT_POINT).map(str::to_owned),
         modifying: modifying.cloned(),
+        tags: tags(&seen.tags),
     })
 }
 

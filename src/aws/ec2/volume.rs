@@ -11,6 +11,7 @@ use super::{
     seen::{self, state},
 };
 use crate::{
+    action::Tags,
     aws::trouble::Call,
     spec::stack::EbsVolume,
     world::{Class, Trouble, Volume, tag},
@@ -26,6 +27,12 @@ pub(super) async fn tag(
     let call = desk.api.call("CreateTags", &on);
     ours(desk, &call, id).await?;
     desk.create_tags(&call, id, tags).await
+}
+
+pub(super) async fn keep_tags(desk: &Desk<'_>, id: &str, hostname: &str, tags: &Tags) -> Result<(), Trouble> {
+    let on = on(desk, id, hostname);
+    ours(desk, &desk.api.call("CreateTags", &on), id).await?;
+    desk.change_tags(&on, id, tags).await
 }
 
 /// Only one that is free, was made for this hostname, and is in the instance's zone. One that is attached there

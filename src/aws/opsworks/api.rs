@@ -3,7 +3,7 @@
 //! None of these operations has pages in the API's model (only `DescribeEcsClusters` and `ListTags` have tokens):
 //! an answer is complete or an error.
 
-use std::{error::Error, sync::Arc};
+use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use aws_sdk_opsworks::{Client, types};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
@@ -74,6 +74,14 @@ impl Api<'_> {
             Err(error) => return Err(self.failed("DescribeLayers", &error)),
         };
         found.ok_or_else(|| self.gone("DescribeLayers", "layer", id))
+    }
+
+    /// The tags of a layer.
+    pub(super) async fn tags(&self, arn: &str) -> Result<BTreeMap<String, String>, Trouble> {
+        match self.client().list_tags().resource_arn(arn).send().await {
+            Ok(answer) => Ok(answer.tags.into_iter().flatten().collect()),
+            Err(error) => Err(self.failed("ListTags", &error)),
+        }
     }
 
     pub(super) async fn apps(&self, stack_id: &str) -> Result<Vec<types::App>, Trouble> {

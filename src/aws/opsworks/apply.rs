@@ -10,7 +10,7 @@ use super::{
     look, mark, request,
 };
 use crate::{
-    action::Action,
+    action::{Action, Tagged, Tags},
     world::{AppSettings, Class, LayerSettings, StackSettings, Trouble},
 };
 
@@ -26,6 +26,7 @@ pub(super) async fn apply(api: &Api<'_>, action: &Action) -> Result<(), Trouble>
         Action::UpdateStack { id, settings, .. } => update_stack(api, id, settings).await,
         Action::CreateLayer { stack_id, settings } => create_layer(api, stack_id, settings).await,
         Action::UpdateLayer { id, settings, .. } => update_layer(api, id, settings).await,
+        Action::KeepTags { of: Tagged::Layer { id, short_name }, tags } => keep_tags(api, id, short_name, tags).await,
         Action::CreateApp { stack_id, settings } => create_app(api, stack_id, settings).await,
         Action::UpdateApp { id, settings, .. } => update_app(api, id, settings).await,
         Action::DeleteApp { id, name } => delete_app(api, id, name).await,
@@ -84,6 +85,23 @@ async fn update_layer(api: &Api<'_>, id: &str, settings: &LayerSettings) -> Resu
         mark::put_on_layer(present.custom_json.as_deref(), &api.stack.name, &settings.short_name).map_err(terminal)?;
     let request = request::update_layer(id, settings, custom_json).map_err(|error| terminal(error.to_string()))?;
     request.send_with(client(api)).await.map(drop).map_err(|error| call.failed(&error))
+}
+
+/// Takes away first: what is still listed can be taken away again, what is listed no more cannot.
+async fn keep_tags(api: &Api<'_>, id: &str, short_name: &str, tags: &Tags) -> Result<(), Trouble> {
+    let on = format!("layer {short_name} of stack {}", api.stack.name);
+    let arn = api.layer(id).await?.arn;
+    if !tags.drop.is_empty() {
+        let request = client(api).untag_resource().set_resource_arn(arn.clone());
+        let sent = request.set_tag_keys(Some(tags.drop.iter().cloned().collect())).send().await;
+        sent.map_err(|error| api.call("UntagResource", &on).failed(&error))?;
+    }
+    if !tags.put.is_empty() {
+        let put = tags.put.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let sent = client(api).tag_resource().set_resource_arn(arn).set_tags(Some(put)).send().await;
+        sent.map_err(|error| api.call("TagResource", &on).failed(&error))?;
+    }
+    Ok(())
 }
 
 async fn create_app(api: &Api<'_>, stack_id: &str, settings: &AppSettings) -> Result<(), Trouble> {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_opsworks::types;
+use futures_util::future::join_all;
 
 use super::{
     api::Api,
     mark,
     seen::{self, Lacking},
 };
-use crate::world::{Class, OpsWorks, OwStack, Provided, Rest, Seen, Trouble};
+use crate::world::{Class, OpsWorks, OwLayer, OwStack, Provided, Rest, Seen, Trouble};
 
 pub(super) async fn look(api: &Api<'_>) -> Provided {
     match find(api).await {
@@ -78,15 +79,35 @@ async fn parts(api: &Api<'_>, stack: OwStack) -> Provided {
     let (layers, apps, instances, attached) =
         tokio::join!(api.layers(&stack.id), api.apps(&stack.id), api.instances(&stack.id), api.attached(&stack.id));
     let name = &api.stack.name;
+    let tags = match &layers {
+        Ok(found) => tags(api, found).await,
+        Err(_) => BTreeMap::new(),
+    };
+    let layers = part(api, "DescribeLayers", layers, |all| all.iter().map(|l| seen::layer(l, name)).collect());
+    let tagged = |mut layer: OwLayer| {
+        layer.tags = tags.get(&layer.id).cloned();
+        layer
+    };
     Provided {
         instances: part(api, "DescribeInstances", instances, |all| all.iter().map(seen::instance).collect()),
         rest: Rest::OpsWorks(OpsWorks {
-            layers: part(api, "DescribeLayers", layers, |all| all.iter().map(|l| seen::layer(l, name)).collect()),
+            layers: layers.map(|all: Vec<OwLayer>| all.into_iter().map(tagged).collect()),
             apps: part(api, "DescribeApps", apps, |all| all.iter().map(|a| seen::app(a, name)).collect()),
             attached: part(api, "DescribeElasticLoadBalancers", attached, seen::attached),
             stack: Seen::Known(Some(stack)),
         }),
     }
+}
+
+/// The tags of the layers whose tags are declared, by their ids.
+async fn tags(api: &Api<'_>, layers: &[types::Layer]) -> BTreeMap<String, Seen<BTreeMap<String, String>>> {
+    let is_meant = |layer: &&types::Layer| {
+        let declared = api.stack.layers.iter().filter(|declared| declared.tags.is_some());
+        declared.map(|declared| &declared.short_name).any(|name| layer.shortname.as_ref() == Some(name))
+    };
+    let asked =
+        layers.iter().filter(is_meant).filter_map(|layer| Some((layer.layer_id.clone()?, layer.arn.as_deref()?)));
+    join_all(asked.map(|(id, arn)| async move { (id, api.tags(arn).await.into()) })).await.into_iter().collect()
 }
 
 fn part<T, U>(

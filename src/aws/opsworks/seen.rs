@@ -53,6 +53,7 @@ pub(super) fn layer(seen: &types::Layer, stack: &str) -> Result<OwLayer, Lacking
     let mut volumes: Vec<EbsVolume> = seen.volume_configurations().iter().map(volume).collect();
     volumes.sort_by(|a, b| a.mount_point.cmp(&b.mount_point));
     Ok(OwLayer {
+        tags: None,
         id: required(&seen.layer_id, "LayerId")?,
         ours: mark::on_layer(seen.custom_json.as_deref(), stack, &short_name),
         settings: LayerSettings {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     action::{Action, Launch, launch_intent},
     bootstrap::{self, Bootstrap},
-    plan::{Intent, Plan, failure_message, lineup::Lineup, subject},
+    plan::{Intent, Plan, failure_message, lineup::Lineup, subject, tags::with_list},
     spec::stack::{DeletionPolicy, EbsVolume},
     status::Kind,
     world::{Image, Seen, Subnet, Volume, tag},
@@ -211,6 +211,8 @@ impl Desk<'_> {
         let mark = |more: &[(&str, String)]| {
             let own = [(tag::STACK, &stack.name), (tag::LAYER, &layer.short_name), (tag::HOSTNAME, hostname)];
             let own = own.into_iter().map(|(key, value)| (key.to_owned(), value.clone()));
+            let declared = layer.tags.iter().flat_map(with_list);
+            let own = declared.chain(own);
             own.chain(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone()))).collect::<BTreeMap<_, _>>()
         };
         let name = ("Name", format!("{} {hostname}", stack.name));

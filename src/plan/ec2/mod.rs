@@ -6,6 +6,8 @@ mod launch;
 mod settings;
 mod volumes;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 pub(super) use heal::to_be_healed;
@@ -15,9 +17,10 @@ use super::{
     Facts, Plan, drain,
     fleet::{self, Phase},
     lineup::{Lineup, lineup},
+    tags,
 };
 use crate::{
-    action::{Action, launch_intent},
+    action::{Action, Tagged, launch_intent},
     spec::{Desired, Layer, stack::Update},
     status::Kind,
     world::{Ec2, Instance, Launched, Observed, Seen, tag},
@@ -100,6 +103,8 @@ impl Desk<'_> {
                 self.outdated(plan, lineup, instance);
                 self.volumes(plan, instance, launched);
                 self.security_groups(plan, instance, launched);
+                let of = Tagged::Instance { id: instance.id.clone(), hostname: instance.hostname.clone() };
+                self.keep_tags(plan, &instance.hostname, of, &launched.tags);
                 self.first_contact(plan, instance, launched);
                 self.heal(plan, lineup, instance);
             }
@@ -121,6 +126,13 @@ impl Desk<'_> {
         };
         let message = format!("only a new instance can be as declared: {}; {what}", differs.join(", "));
         plan.condition(Kind::Outdated, &instance.hostname, message);
+    }
+
+    fn keep_tags(&self, plan: &mut Plan, subject: &str, of: Tagged, found: &BTreeMap<String, String>) {
+        let changes = self.layer.tags.as_ref().and_then(|declared| tags::changes(declared, found));
+        if let Some(tags) = changes {
+            plan.attempt(subject, Action::KeepTags { of, tags }, self.facts, self.now);
+        }
     }
 
     fn security_groups(&self, plan: &mut Plan, instance: &Instance, launched: &Launched) {

@@ -1,7 +1,7 @@
 //! The EBS volumes of an instance that runs: marked, grown, and never lost.
 
 use crate::{
-    action::Action,
+    action::{Action, Tagged},
     bootstrap,
     plan::Plan,
     spec::stack::EbsVolume,
@@ -20,6 +20,8 @@ impl Desk<'_> {
             match found {
                 Some(volume) => {
                     self.mark(plan, instance, volume, declared);
+                    let of = Tagged::Volume { id: volume.id.clone(), hostname: instance.hostname.clone() };
+                    self.keep_tags(plan, &instance.hostname, of, &volume.tags);
                     self.modify(plan, instance, volume, declared);
                 }
                 None if launched.devices.contains_key(&device) => {

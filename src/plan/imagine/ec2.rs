@@ -42,6 +42,7 @@ impl World {
             impaired: None,
             bootstrap: None,
             devices,
+            tags: launch.tags.clone(),
         };
         self.instances().push(Instance {
             ec2_id: Some(id.clone()),
@@ -102,5 +103,6 @@ fn made(id: String, instance: &str, launch: &Launch, declared: &EbsVolume) -> Vo
         hostname: Some(launch.hostname.clone()),
         mount_point: None,
         modifying: None,
+        tags: launch.volume_tags.clone(),
     }
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::plan::{Facts, Plan, fleet::seen_layer, subject};
+use crate::plan::{Facts, Plan, fleet::seen_layer, subject, tags};
 
 use crate::{
-    action::Action,
+    action::{Action, Tagged},
     spec::{App, Desired, Layer, Stack, app::DataSource},
     status::Kind,
     world::{
@@ -138,6 +138,16 @@ fn layers(plan: &mut Plan, desired: &Desired, stack_id: &str, cloud: &OpsWorks, 
         if !changed.is_empty() {
             let action = Action::UpdateLayer { id: existing.id.clone(), settings: declared, changed };
             plan.attempt(&subject, action, facts, now);
+        }
+        match (&layer.tags, &existing.tags) {
+            (Some(declared), Some(Seen::Known(found))) => {
+                if let Some(tags) = tags::changes(declared, found) {
+                    let of = Tagged::Layer { id: existing.id.clone(), short_name: layer.short_name.clone() };
+                    plan.attempt(&subject, Action::KeepTags { of, tags }, facts, now);
+                }
+            }
+            (Some(_), Some(Seen::Unknown(trouble))) => plan.unobservable(&format!("tags of {subject}"), trouble),
+            _ => {}
         }
     }
 }

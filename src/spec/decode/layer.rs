@@ -1,10 +1,13 @@
 //! One layer of a stack.
 
+use std::collections::BTreeMap;
+
 use super::{
     balancer,
     cursor::{Map, Report},
     node::Node,
     quantity::gib,
+    tags,
 };
 use crate::spec::{
     Layer,
@@ -22,6 +25,7 @@ pub(super) struct Defaults<'a> {
     pub(super) security_group_ids: Vec<String>,
     pub(super) subnet_ids: Vec<String>,
     pub(super) image: Option<String>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
     pub(super) stack: &'a str,
 }
 
@@ -62,6 +66,7 @@ pub(super) fn read(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) ->
             .optional("securityGroupIds", Report::words)
             .unwrap_or_else(|| defaults.security_group_ids.clone()),
         docker: DockerAccess { transport, port, address, log_max_size, log_max_files },
+        tags: tags::read(&map, defaults.tags.as_ref()),
     };
     map.finish();
     Some(layer)

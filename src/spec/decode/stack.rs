@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{cursor::Report, layer, node::Node, quantity::duration_above_zero, registry};
+use super::{cursor::Report, layer, node::Node, quantity::duration_above_zero, registry, tags};
 use crate::spec::{
     Stack,
     stack::{AssumeRole, Cookbooks, DeletionPolicy, Provider},
@@ -62,6 +62,7 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> St
         security_group_ids: map.optional("securityGroupIds", Report::words).unwrap_or_default(),
         subnet_ids: stack.subnet_ids.clone(),
         image: map.optional("amiId", layer::image),
+        tags: tags::read(&map, None),
         stack: &stack.name,
     };
     stack.layers = map

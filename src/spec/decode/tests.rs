@@ -353,3 +353,37 @@ fn a_budget_is_a_number_of_instances_or_a_share_of_them() {
         assert!(rollout(wrong).1[0].contains(said), "{wrong}: {:?}", rollout(wrong).1);
     }
 }
+
+#[test]
+fn the_tags_of_a_stack_are_those_of_its_layers_which_may_say_otherwise() {
+    let layers = |stack: &str, layer: &str| {
+        let text = format!(
+            "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {{name: s}}\nspec:\n  provider: ec2\n  region: eu-west-1\n  \
+             instanceProfileArn: arn:aws:iam::123456789012:instance-profile/p\n  subnetIds: [subnet-a]\n  amiId: ami-00000001\n{stack}  \
+             layers:\n    - shortName: docker\n      instances: {{count: 1, type: t3.small}}\n{layer}"
+        );
+        let (documents, problems) = decoded(&text);
+        (documents.stacks[0].value.layers[0].tags.clone(), problems)
+    };
+    let tags = |of: &[(&str, &str)]| Some(of.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+    assert_eq!(layers("", ""), (None, vec![]));
+    let of_stack = "  tags: {team: shop, cost centre: 42}\n";
+    assert_eq!(layers(of_stack, ""), (tags(&[("cost centre", "42"), ("team", "shop")]), vec![]));
+    let own = "      tags: {team: blog}\n";
+    assert_eq!(layers(of_stack, own), (tags(&[("cost centre", "42"), ("team", "blog")]), vec![]));
+    assert_eq!(layers("", "      tags: {}\n"), (tags(&[]), vec![]));
+    for (wrong, said) in [
+        ("{\"aws:x\": y}", "must not begin with `aws:`"),
+        ("{\"Evenkeel:stack\": y}", "must not begin with `evenkeel:`"),
+        ("{Name: y}", "the tag `Name` is Evenkeel's"),
+        ("{\"a,b\": y}", "`a,b` is not the key of a tag"),
+        ("{\"a / b\": y}", "`a / b` is not the key of a tag"),
+        ("{a: \"b;c\"}", "`b;c` is not the value of a tag"),
+        ("[a]", "`tags` (a mapping"),
+    ] {
+        let problems = layers("", &format!("      tags: {wrong}\n")).1;
+        assert!(problems.iter().any(|problem| problem.contains(said)), "{wrong}: {problems:?}");
+    }
+    let many: Vec<String> = (0..31).map(|n| format!("t{n}: x")).collect();
+    assert!(layers("", &format!("      tags: {{{}}}\n", many.join(", "))).1[0].contains("too many tags"));
+}
