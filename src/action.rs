@@ -68,6 +68,17 @@ pub enum Action {
         id: String,
         name: String,
     },
+    /// Tells OpsWorks of a database instance of RDS, as it is declared, and how to sign in there.
+    RegisterDatabase {
+        stack_id: String,
+        rds: String,
+    },
+    /// Tells OpsWorks anew how to sign in there.
+    UpdateDatabase {
+        rds: String,
+        arn: String,
+        changed: Vec<String>,
+    },
     CreateInstance {
         stack_id: String,
         layer_id: String,
@@ -501,6 +512,7 @@ impl Action {
             Action::CreateStack { .. }
             | Action::CreateLayer { .. }
             | Action::CreateApp { .. }
+            | Action::RegisterDatabase { .. }
             | Action::CreateInstance { .. } => Some(self.key()),
             Action::LaunchInstance { launch } => Some(launch_intent(&launch.hostname)),
             // Made twice it would not be: its name is unique. But a read that misses it is waited for.
@@ -561,6 +573,8 @@ impl fmt::Display for Action {
                 write!(f, "update app {}: {}", settings.name, changed.join(", "))
             }
             Action::DeleteApp { name, .. } => write!(f, "delete app {name}"),
+            Action::RegisterDatabase { rds, .. } => write!(f, "register database {rds}"),
+            Action::UpdateDatabase { rds, changed, .. } => write!(f, "update database {rds}: {}", changed.join(", ")),
             Action::CreateInstance { hostname, instance_type, .. } => {
                 write!(f, "create instance {hostname} ({instance_type})")
             }

@@ -69,6 +69,10 @@ async fn carry_out(
                 }
             }
         }
+        Action::RegisterDatabase { .. } | Action::UpdateDatabase { .. } => {
+            let Some(access) = &given.access else { return Ok(()) };
+            ports.cloud.tell_of_database(stack, action, access).await
+        }
         Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
             gets_no_requests(ports, stack, id, hostname).await?;
             ports.cloud.apply(stack, action).await

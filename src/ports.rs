@@ -26,6 +26,15 @@ pub trait Cloud: Send + Sync {
     /// What went wrong, with its class.
     async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble>;
 
+    /// Tells the provider of a database, or anew how to sign in there. One that wants to hear of none has no answer of its
+    /// own.
+    ///
+    /// # Errors
+    /// What went wrong, with its class.
+    async fn tell_of_database(&self, _stack: &Stack, _action: &Action, _access: &Access) -> Result<(), Trouble> {
+        Ok(())
+    }
+
     /// How many requests were sent to AWS so far, for whatever purpose, by API (`ec2.DescribeInstances`).
     fn calls(&self) -> BTreeMap<String, u64> {
         BTreeMap::new()
@@ -105,7 +114,7 @@ pub trait Vault: Send + Sync {
     }
 }
 
-/// What an action on an engine needs and no plan tells.
+/// What an action needs and no plan tells.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// The values of the variables that are kept elsewhere, by name.
@@ -114,6 +123,21 @@ pub struct Given {
     pub login: Option<Login>,
     /// What a notice is told with.
     pub address: Option<Address>,
+    /// How to sign in to a database.
+    pub access: Option<Access>,
+}
+
+/// How to sign in to a database.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The ARN of its instance.
+    pub arn: String,
+    /// Who.
+    pub username: Secret,
+    /// With what.
+    pub password: Secret,
+    /// What of this is kept elsewhere, and so told nobody else.
+    pub hidden: Vec<Secret>,
 }
 
 /// Where a notice goes, and what only its receiver is to know.
@@ -144,11 +168,13 @@ impl Given {
     pub fn hide(&self, trouble: Trouble) -> Trouble {
         let password = self.login.iter().map(|login| &login.password);
         let address = self.address.iter().flat_map(|address| &address.hidden);
+        let access = self.access.iter().flat_map(|access| &access.hidden);
         let message = self
             .env
             .values()
             .chain(password)
             .chain(address)
+            .chain(access)
             .fold(trouble.message, |message, secret| secret.hide(&message));
         Trouble { message, ..trouble }
     }

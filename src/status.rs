@@ -38,6 +38,8 @@ pub enum Kind {
     SecretUnavailable,
     /// Somebody could not be told of a release; it is tried again for a day.
     NotificationFailed,
+    /// RDS does not tell of a database: what needs it is neither made nor replaced.
+    DatabaseUnavailable,
     /// The tag of a container that is deployed by hand stands for another image now.
     NewerRelease,
     /// A container was rolled back by an operator, and runs an earlier release than the one declared.

@@ -1,4 +1,5 @@
-//! The places where values are kept that no manifest holds: Parameter Store, Secrets Manager, ECR for its own registries,
+//! The places where values are kept that no manifest holds: Parameter Store, Secrets Manager, ECR for its own registries, RDS
+//! for its databases,
 //! and the controller's own environment and disk.
 
 use std::{
@@ -17,7 +18,7 @@ use crate::{
     aws::{Aws, Token},
     ports::Vault,
     secret::Secret,
-    spec::{Reference, Stack, stack::AssumeRole},
+    spec::{Of, Reference, Stack, stack::AssumeRole},
     world::{Class, Seen, Trouble},
 };
 
@@ -121,16 +122,38 @@ impl Vaults {
     }
 }
 
+impl Vaults {
+    /// Each instance is asked for once, whatever is asked of it.
+    async fn databases(&self, stack: &Stack, wanted: &BTreeSet<Reference>) -> Vec<(Reference, Seen<Secret>)> {
+        let mut asked: BTreeMap<&String, Vec<Of>> = BTreeMap::new();
+        for reference in wanted {
+            if let Reference::Rds { rds, of } = reference {
+                asked.entry(rds).or_default().push(*of);
+            }
+        }
+        let read = asked.into_iter().map(|(rds, all)| async move {
+            let database = self.aws.database(stack, rds).await;
+            let each = all.into_iter().map(|of| {
+                let value = database.clone().and_then(|database| database.of(rds, of)).map(Secret::new);
+                (Reference::Rds { rds: rds.clone(), of }, value.into())
+            });
+            each.collect::<Vec<_>>()
+        });
+        join_all(read).await.into_iter().flatten().collect()
+    }
+}
+
 #[async_trait]
 impl Vault for Vaults {
     async fn read(&self, stack: &Stack, wanted: &BTreeSet<Reference>) -> BTreeMap<Reference, Seen<Secret>> {
-        let (parameters, secrets, tokens, own) = tokio::join!(
+        let (parameters, secrets, tokens, databases, own) = tokio::join!(
             self.parameters(stack, wanted),
             self.secrets(stack, wanted),
             self.tokens(stack, wanted),
+            self.databases(stack, wanted),
             own(wanted)
         );
-        let all = parameters.into_iter().chain(secrets).chain(tokens).chain(own);
+        let all = parameters.into_iter().chain(secrets).chain(tokens).chain(databases).chain(own);
         all.map(|(reference, seen)| (reference.clone(), usable(&reference, seen))).collect()
     }
 }

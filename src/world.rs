@@ -198,6 +198,19 @@ pub struct OpsWorks {
     pub apps: Seen<Vec<OwApp>>,
     /// The classic load balancers attached to its layers: layer id → balancer name.
     pub attached: Seen<BTreeMap<String, String>>,
+    /// The database instances of RDS that are registered with it. Nothing but an app's data source needs to know.
+    pub databases: Seen<Vec<OwDatabase>>,
+}
+
+/// A database instance of RDS that is registered with an OpsWorks stack. Its password is never told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OwDatabase {
+    /// Its ARN, which is what apps refer to it by.
+    pub arn: String,
+    /// Who signs in.
+    pub username: Option<String>,
+    /// OpsWorks looked for it, once, and did not find it.
+    pub missing: bool,
 }
 
 /// A stack as OpsWorks tells it.

@@ -17,15 +17,16 @@ use aws_sdk_elasticloadbalancing::{
 use evenkeel::{
     action::{Action, Tagged, Tags},
     aws::{Aws, Elb, OpsWorks},
-    ports::{Balancers, Cloud},
+    ports::{Access, Balancers, Cloud},
+    secret::Secret,
     spec::{
         File, Stack,
         stack::{Cookbooks, DeletionPolicy, EbsVolume, Provider, Recipes},
         validate,
     },
     world::{
-        self, AppSettings, Class, Instance, LayerSettings, OwApp, OwDataSource, OwLayer, OwStack, Rest, Seen,
-        StackSettings, Target, Trouble,
+        self, AppSettings, Class, Instance, LayerSettings, OwApp, OwDataSource, OwDatabase, OwLayer, OwStack, Rest,
+        Seen, StackSettings, Target, Trouble,
     },
 };
 use serde_json::{Value, json};
@@ -50,6 +51,7 @@ struct Look {
     layers: Seen<Vec<OwLayer>>,
     apps: Seen<Vec<OwApp>>,
     attached: Seen<BTreeMap<String, String>>,
+    databases: Seen<Vec<OwDatabase>>,
     instances: Seen<Vec<Instance>>,
 }
 
@@ -77,8 +79,8 @@ impl Ground {
     async fn look(&self) -> Look {
         let provided = self.opsworks.look(&self.stack).await;
         let Rest::OpsWorks(cloud) = provided.rest else { panic!("not OpsWorks: {provided:?}") };
-        let world::OpsWorks { stack, layers, apps, attached } = cloud;
-        Look { stack, layers, apps, attached, instances: provided.instances }
+        let world::OpsWorks { stack, layers, apps, attached, databases } = cloud;
+        Look { stack, layers, apps, attached, databases, instances: provided.instances }
     }
 
     async fn apply(&self, action: Action) -> Result<(), Trouble> {
@@ -332,6 +334,37 @@ async fn what_was_created_is_read_back_as_it_was_declared() {
     assert_eq!(instance.instance_type, "t3.medium");
     assert_eq!((instance.ec2_id, instance.private_ip), (None, None));
     assert_eq!(ground.aws.calls()["opsworks.CreateStack"], 1);
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn a_database_is_registered_once_and_its_password_is_never_told() {
+    let ground = Ground::new("ap-southeast-2").await;
+    let (stack_id, _) = ground.create_stack_and_layer().await;
+    let arn = "arn:aws:rds:ap-southeast-2:000000000000:db:shop-db";
+    let access = |username: &str| Access {
+        arn: arn.into(),
+        username: Secret::new(username),
+        password: Secret::new("correct-horse"),
+        hidden: vec![Secret::new("correct-horse")],
+    };
+    let tell = async |action: Action, username: &str| {
+        ground.opsworks.tell_of_database(&ground.stack, &action, &access(username)).await
+    };
+    let register = Action::RegisterDatabase { stack_id, rds: "shop-db".into() };
+    tell(register.clone(), "root").await.unwrap();
+    // As after a call whose answer was lost.
+    tell(register, "root").await.unwrap();
+    assert_eq!(ground.aws.calls()["opsworks.RegisterRdsDbInstance"], 1);
+    let told = async || known(ground.look().await.databases).remove(0);
+    let database = told().await;
+    assert_eq!((database.arn.as_str(), database.username.as_deref()), (arn, Some("root")));
+    // RDS has none of that name.
+    assert!(database.missing);
+    let changed = vec!["username".to_owned()];
+    tell(Action::UpdateDatabase { rds: "shop-db".into(), arn: arn.into(), changed }, "shop").await.unwrap();
+    assert_eq!(told().await.username.as_deref(), Some("shop"));
+    assert!(!format!("{:?}", ground.look().await.databases).contains("correct-horse"));
     ground.clear().await;
 }
 

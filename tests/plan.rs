@@ -16,6 +16,7 @@
 //! IMAGE` (an image of that tag, brought by hand), `store lost`
 //! · `ask WORD APP[/CONTAINER]` (deploy, rollback, pause or resume, as an operator asks for it)
 //! · `secret REFERENCE => VALUE` (what is kept there now), `secret REFERENCE => refused WHY`, `secret REFERENCE => unread`
+//! · `registered DATABASE USER` (OpsWorks knows it, and who signs in there), `missing DATABASE` (and RDS does not)
 //! · `runs IMAGE SECONDS [CODE]` (how long the runs of a job take, and how they end) · `jobs` (how each stands)
 //! · `deaf ANSWER` (nobody takes what is told of releases), `deaf no more`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
@@ -38,7 +39,7 @@ use evenkeel::{
     plan::{Intent, forecast::forecast},
     secret::Secret,
     spec::{Reference, image},
-    world::{Class, ContainerSeen, Health, NetworkSeen, Seen, State, Target, Trouble},
+    world::{Class, ContainerSeen, Health, NetworkSeen, OwDatabase, Seen, State, Target, Trouble},
 };
 use trial::{Broken, Trial, first_digest};
 
@@ -279,6 +280,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
                 cloud.layers = Seen::Unknown(trouble.clone());
                 cloud.apps = Seen::Unknown(trouble.clone());
                 cloud.attached = Seen::Unknown(trouble.clone());
+                cloud.databases = Seen::Unknown(trouble.clone());
             }
             provided.instances = Seen::Unknown(trouble);
         }
@@ -433,6 +435,14 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             };
             trial.world.seen.secrets.remove(&reference);
             trial.world.seen.secrets.extend(value.map(|value| (reference, value)));
+        }
+        "registered" | "missing" => {
+            let cloud = trial.world.seen.provided.opsworks_mut().expect("OpsWorks");
+            let databases = cloud.databases.known_mut().expect("databases");
+            let arn = format!("arn:aws:rds:eu-west-1:123456789012:db:{}", words[0]);
+            databases.retain(|database| !database.arn.ends_with(&format!(":{}", words[0])));
+            let username = words.get(1).map(|user| (*user).to_owned());
+            databases.push(OwDatabase { arn, username, missing: word == "missing" });
         }
         "loaded" => {
             let id = format!("(image id of {})", words[1]);

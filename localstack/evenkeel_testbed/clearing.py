@@ -5,7 +5,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from . import boot, haproxy, machines, paths, registration, stacks, volumes
+from . import boot, haproxy, machines, paths, registration, servers, stacks, volumes
 from .ec2 import clearing as ec2_clearing
 from .elbv2 import clearing as v2_clearing, registration as v2_registration
 from .testbed import store
@@ -53,6 +53,9 @@ def reset(stack_id: str | None) -> None:
         ender.join()
     for file in files:
         volumes.delete(file)
+    # A database is no stack's.
+    if stack_id is None:
+        servers.clear()
 
 
 def restart_balancers() -> None:

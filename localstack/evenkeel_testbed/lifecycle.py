@@ -5,7 +5,7 @@ import threading
 from localstack.runtime import hooks
 from localstack.services.plugins import SERVICE_PLUGINS
 
-from . import boot, clearing, control, deployments, gateway, machines, registration
+from . import boot, clearing, control, deployments, gateway, machines, registration, servers
 from .ec2 import lifecycle as ec2_lifecycle
 from .elbv2 import registration as v2_registration
 from .testbed import store
@@ -22,6 +22,7 @@ def start():
     v2_registration.start_all()
     boot.resume()
     deployments.resume()
+    servers.resume()
     ec2_lifecycle.start()
     threading.Thread(target=machines.watch, args=(boot.machine_changed,), name="docker-events", daemon=True).start()
     threading.Thread(target=v2_registration.watch, name="targets", daemon=True).start()
@@ -30,7 +31,7 @@ def start():
 @hooks.on_infra_ready()
 def warm_up():
     """Loads the services now: the first call of a test should not pay for it."""
-    for service in ("opsworks", "elb", "elbv2", "ec2", "ssm", "sts"):
+    for service in ("opsworks", "elb", "elbv2", "rds", "ec2", "ssm", "sts"):
         SERVICE_PLUGINS.require(service)
 
 

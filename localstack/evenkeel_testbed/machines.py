@@ -75,10 +75,11 @@ def set_state(ec2_id: str, state: str) -> None:
 
 
 def allocate_address(within: IPv4Network | None = None) -> str:
-    """The next address that no machine has, of the subnet if one is named. Addresses go round, so that a new machine
+    """The next address that no machine and no database has, of the subnet if one is named. Addresses go round, so that a new machine
     rarely gets one that a stopped machine had a moment ago."""
     with store.change() as tables:
         used = {m["address"] for m in tables["machines"].values() if m["state"] != "terminated"} | {paths.GATEWAY}
+        used |= {d["_address"] for d in tables["databases"].values()}
         # AWS keeps the first four addresses of a subnet and the last one.
         many = within.num_addresses - 5 if within else 60000
         counter = f"_last_address/{within}" if within else "_last_address"
@@ -131,7 +132,7 @@ def start_container(
         f"{paths.PKI / 'ca.pem'}:/etc/docker/certs.d/{paths.REGISTRY}/ca.crt:ro",
         "/sys/fs/cgroup:/sys/fs/cgroup:rw",
     ]
-    client = _client()
+    client = docker_client()
     if root:
         client.volumes.create(_root_volume(machine), labels=paths.LABELS)
         binds.append(f"{_root_volume(machine)}:{root}:rw")
@@ -228,7 +229,7 @@ def terminate(machine: Machine, delete_volumes: bool) -> None:
     """Stops the machine for good. Its record stays as `terminated`: EC2 still knows the id for a while."""
     stop(machine, grace=2)
     try:
-        _client().volumes.get(_root_volume(machine)).remove(force=True)
+        docker_client().volumes.get(_root_volume(machine)).remove(force=True)
     except docker.errors.NotFound:
         pass
     if delete_volumes:
@@ -242,7 +243,7 @@ def terminate(machine: Machine, delete_volumes: bool) -> None:
 def alive() -> set[str]:
     """The ids of the machines that run and are not frozen, of all at once."""
     filters = {"label": [f"evenkeel.state={paths.STATE}"], "status": "running"}
-    found = _client().api.containers(filters=filters)
+    found = docker_client().api.containers(filters=filters)
     return {c["Labels"].get("evenkeel.ec2-instance") for c in found if "(Paused)" not in c["Status"]}
 
 
@@ -261,7 +262,7 @@ def watch(on_change: Callable[[str, bool], None]) -> None:
 
 
 def ensure_network() -> None:
-    client = _client()
+    client = docker_client()
     try:
         client.networks.get(paths.NETWORK)
     except docker.errors.NotFound:
@@ -274,7 +275,7 @@ def ensure_network() -> None:
 _local = threading.local()
 
 
-def _client() -> docker.DockerClient:
+def docker_client() -> docker.DockerClient:
     """One client a thread: the connection pool below it is not made for sharing."""
     if not hasattr(_local, "client"):
         _local.client = docker.DockerClient(timeout=120)
@@ -283,7 +284,7 @@ def _client() -> docker.DockerClient:
 
 def _named(name: str):
     try:
-        return _client().containers.get(name)
+        return docker_client().containers.get(name)
     except docker.errors.NotFound:
         return None
 

@@ -25,6 +25,10 @@ BALANCERS = [f"127.{1 + NUMBER}.0.{last}" for last in range(1, 255)]
 REGISTRY = "registry.example.com"
 # As instance/image names what it builds.
 IMAGE = "evenkeel/instance:" + sha256((LOCALSTACK_DIR / "instance" / "image").read_bytes()).hexdigest()[:16]
+# As database/image names it.
+DATABASE_IMAGE = "evenkeel/database:" + sha256(
+    b"".join((LOCALSTACK_DIR / "database" / file).read_bytes() for file in ("image", "serve"))
+).hexdigest()[:16]
 # Where the instances' metadata service listens, on the gateway; 169.254.169.254 leads there from inside.
 METADATA_PORT = 8169
 LABELS = {"evenkeel.testbed": "1", "evenkeel.state": str(STATE)}

@@ -7,14 +7,15 @@ from localstack.aws.spec import load_service
 from localstack.services.moto import _proxy_moto
 from localstack.services.plugins import Service, aws_provider
 
-from . import account, apps, attachments, deployments, ebs, elb as classic, instances, layers, model, rds, scaling, stacks
-from . import tags
+from . import account, apps, attachments, databases, deployments, ebs, elb as classic, instances, layers, model, rds, scaling
+from . import stacks, tags
 from .elbv2 import balancers, groups, listeners, rules, tags as v2_tags, targets
 
 OPSWORKS = {}
 for room in (stacks, layers, apps, instances, deployments, attachments, rds, ebs, scaling, tags):
     OPSWORKS.update(room.OPERATIONS)
 ELB = dict(classic.OPERATIONS)
+RDS = dict(databases.OPERATIONS)
 ELBV2 = {}
 for room in (balancers, groups, listeners, rules, targets, v2_tags):
     ELBV2.update(room.OPERATIONS)
@@ -64,3 +65,8 @@ def elb():
 @aws_provider(api="elbv2")
 def elbv2():
     return served("elbv2", ELBV2)
+
+
+@aws_provider(api="rds")
+def relational_databases():
+    return served("rds", RDS)

@@ -1,7 +1,8 @@
-"""RDS instances registered with a stack. The password reads back as `*****FILTERED*****` (API reference)."""
+"""RDS instances registered with a stack; they are databases.py's. The password reads back as `*****FILTERED*****` (API reference)."""
 
 import re
 
+from . import databases
 from .errors import not_found, validation
 from .resources import FILTERED, reading, stack
 from .testbed import store
@@ -19,14 +20,17 @@ def register(region: str, request: dict) -> dict:
         key = request["RdsDbInstanceArn"]
         if key in tables["rds"]:
             raise validation(f"RDS DB instance {key} is already registered with stack {tables['rds'][key]['StackId']}")
+        # "AWS OpsWorks Stacks attempts to discover the instance only once" (MissingOnRds, API reference of RdsDbInstance).
+        found = databases.of_arn(tables, key)
+        endpoint = databases.shown(found).get("Endpoint", {}) if found else {}
         tables["rds"][key] = {
             **request,
             "StackId": owner["StackId"],
             "DbInstanceIdentifier": identifier,
             "Region": where,
-            "Address": f"{identifier}.cluster.{where}.rds.amazonaws.com",
-            "Engine": "postgres",
-            "MissingOnRds": False,
+            "Address": endpoint.get("Address"),
+            "Engine": found and found["Engine"],
+            "MissingOnRds": found is None,
         }
     return {}
 

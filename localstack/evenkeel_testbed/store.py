@@ -15,7 +15,7 @@ from pathlib import Path
 
 TABLES = (
     "stacks", "layers", "apps", "instances", "deployments", "commands", "volumes", "attachments",
-    "rds", "load_scaling", "time_scaling", "tags", "service_errors", "machines", "balancers", "config",
+    "rds", "databases", "load_scaling", "time_scaling", "tags", "service_errors", "machines", "balancers", "config",
     "v2_balancers", "v2_groups", "v2_listeners", "v2_rules",
     "ec2_seeds", "ec2_instances", "ec2_tokens", "ec2_volumes", "ec2_vpcs", "ec2_subnets", "ec2_security_groups",
     "ec2_images", "ec2_key_pairs", "ec2_credentials", "ssm_parameters",

@@ -78,7 +78,7 @@ class Rooms:
 def rooms(monkeypatch, tmp_path):
     from localstack.aws.spec import load_service
 
-    from evenkeel_testbed import haproxy, machines, paths, providers, registration, store, testbed
+    from evenkeel_testbed import haproxy, machines, paths, providers, registration, servers, store, testbed
 
     # Never put back: a thread that outlives its test must not write to the state of the running LocalStack.
     with testbed.store.lock:
@@ -86,6 +86,7 @@ def rooms(monkeypatch, tmp_path):
         testbed.store.tables = store.empty()
         testbed.store.tables["config"]["state_delay"] = 0.02
     monkeypatch.setattr(paths, "VOLUMES", tmp_path / "volumes")
+    monkeypatch.setattr(paths, "RUN", tmp_path / "run")
 
     for name, result in {"launch": None, "wait_engine": True, "restart": None, "running": True}.items():
         monkeypatch.setattr(machines, name, lambda *a, _result=result, **k: _result)
@@ -93,12 +94,16 @@ def rooms(monkeypatch, tmp_path):
     monkeypatch.setattr(machines, "terminate", lambda machine, delete_volumes: None)
     for name in ("stop", "fill", "drain", "undrain", "accept", "empty"):
         monkeypatch.setattr(haproxy, name, lambda *a: None)
+    for name, result in {"launch": None, "answers": True, "remove": None}.items():
+        monkeypatch.setattr(servers, name, lambda record, _result=result: _result)
     monkeypatch.setattr(registration, "start", lambda record: None)
     slots = {slot: {"status": "UP", "sessions": 0, "check": "L7OK"} for slot in range(1, haproxy.SLOTS + 1)}
     monkeypatch.setattr(haproxy, "servers", lambda balancer: slots)
 
     handlers = {}
-    for service, operations in (("opsworks", providers.OPSWORKS), ("elb", providers.ELB), ("elbv2", providers.ELBV2)):
+    for service, operations in (
+        ("opsworks", providers.OPSWORKS), ("elb", providers.ELB), ("elbv2", providers.ELBV2), ("rds", providers.RDS)
+    ):  # fmt: skip
         spec = load_service(service)
         for name, function in operations.items():
             key = f"{service}:{name}" if service == "elbv2" or name in handlers else name

@@ -8,6 +8,7 @@ use aws_sdk_ecr as ecr;
 use aws_sdk_elasticloadbalancing as elb;
 use aws_sdk_elasticloadbalancingv2 as elbv2;
 use aws_sdk_opsworks as opsworks;
+use aws_sdk_rds as rds;
 use aws_sdk_secretsmanager as secretsmanager;
 use aws_sdk_ssm as ssm;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -56,6 +57,7 @@ pub(super) struct Clients {
     pub elbv2: Pair<elbv2::Client>,
     pub ec2: Pair<ec2::Client>,
     pub ecr: Pair<ecr::Client>,
+    pub rds: Pair<rds::Client>,
     pub ssm: Pair<ssm::Client>,
     pub secretsmanager: Pair<secretsmanager::Client>,
 }
@@ -116,6 +118,7 @@ impl Clients {
             elbv2: pair!(elbv2, service::ELB, config, calls),
             ec2: pair!(ec2, service::EC2, config, calls),
             ecr: pair!(ecr, service::ECR, config, calls),
+            rds: pair!(rds, service::RDS, config, calls),
             ssm: pair!(ssm, service::SSM, config, calls),
             secretsmanager: pair!(secretsmanager, service::SECRETS_MANAGER, config, calls),
         }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Aws, Ec2, OpsWorks};
 use crate::{
     action::Action,
-    ports::Cloud,
+    ports::{Access, Cloud},
     spec::{Stack, stack::Provider},
     world::{Provided, Trouble},
 };
@@ -42,6 +42,10 @@ impl Cloud for Clouds {
 
     async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble> {
         self.of(stack).apply(stack, action).await
+    }
+
+    async fn tell_of_database(&self, stack: &Stack, action: &Action, access: &Access) -> Result<(), Trouble> {
+        self.of(stack).tell_of_database(stack, action, access).await
     }
 
     fn calls(&self) -> BTreeMap<String, u64> {

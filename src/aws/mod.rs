@@ -13,6 +13,7 @@ mod ecr;
 mod elb;
 mod elbv2;
 mod opsworks;
+mod rds;
 mod retry;
 mod role;
 mod secrets;

@@ -4,6 +4,7 @@ pub(super) const OPSWORKS: &str = "opsworks";
 pub(super) const ELB: &str = "elasticloadbalancing";
 pub(super) const ECR: &str = "ecr";
 pub(super) const EC2: &str = "ec2";
+pub(super) const RDS: &str = "rds";
 pub(super) const SSM: &str = "ssm";
 pub(super) const SECRETS_MANAGER: &str = "secretsmanager";
 pub(super) const STS: &str = "sts";

@@ -19,7 +19,7 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    SAYS_LABEL, SECRETS_LABEL, STACK_LABEL, images,
+    ASKED_LABEL, SAYS_LABEL, SECRETS_LABEL, STACK_LABEL, images,
     transport::{Client, Transport},
     trouble, words,
 };
@@ -114,12 +114,13 @@ async fn container(client: &Client, summary: ContainerSummary) -> Result<Option<
     };
     let mut seen = ours(id, &inspected);
     seen.labels = labels.into_iter().collect();
-    let secrets = secrets(&seen.labels, &inspected);
+    let secrets = given(&seen.labels, SECRETS_LABEL, &inspected);
     seen.says = says(&seen.labels, &inspected).filter(|(name, _)| !secrets.contains_key(name)).collect();
     let words = words::last(client, &seen, &inspected).await;
     // It may have written down what it was given.
     seen.last_words = words.map(|words| secrets.values().fold(words, |words, secret| secret.hide(&words)));
-    seen.secrets = secrets.into_iter().map(|(name, secret)| (name, secret.seal())).collect();
+    let asked = given(&seen.labels, ASKED_LABEL, &inspected);
+    seen.secrets = secrets.into_iter().chain(asked).map(|(name, secret)| (name, secret.seal())).collect();
     Ok(Some((name, seen)))
 }
 
@@ -148,8 +149,12 @@ fn ours(id: String, inspected: &ContainerInspectResponse) -> ContainerSeen {
 }
 
 /// The variables that it was given by reference, with the values that it has.
-fn secrets(labels: &BTreeMap<String, String>, inspected: &ContainerInspectResponse) -> BTreeMap<String, Secret> {
-    named(labels, SECRETS_LABEL, inspected).map(|(name, value)| (name, Secret::new(value))).collect()
+fn given(
+    labels: &BTreeMap<String, String>,
+    label: &str,
+    inspected: &ContainerInspectResponse,
+) -> BTreeMap<String, Secret> {
+    named(labels, label, inspected).map(|(name, value)| (name, Secret::new(value))).collect()
 }
 
 /// The variables whose values are told to others: those of its image are among them.

@@ -45,6 +45,8 @@ const STACK_LABEL: &str = "evenkeel.stack";
 
 /// The label that tells which variables were given by reference.
 const SECRETS_LABEL: &str = "evenkeel.secrets";
+/// The label that tells which variables were given as RDS told them.
+const ASKED_LABEL: &str = "evenkeel.asked";
 /// Names the variables of a container whose values are told to others.
 const SAYS_LABEL: &str = "evenkeel.says";
 

@@ -165,6 +165,7 @@ mod tests {
             layers: Seen::Known(Vec::new()),
             apps: Seen::Known(Vec::new()),
             attached: Seen::Known(BTreeMap::new()),
+            databases: Seen::Known(Vec::new()),
         });
         let balancer = Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() };
         let seen = Observed {

@@ -6,9 +6,9 @@ use super::{Picture, secrets::Secrets};
 use crate::{
     action::{Action, Delivery, EngineAction, Kept, Receiver},
     plan::notices,
-    ports::{Address, Given, Login},
+    ports::{Access, Address, Given, Login},
     secret::Secret,
-    spec::{Desired, Value},
+    spec::{Desired, Reference, Value, app::DataSource},
     world::{Class, Trouble},
 };
 
@@ -21,6 +21,9 @@ impl Picture {
             Action::Deliver { delivery } => {
                 return Some(Given { address: Some(self.address(desired, delivery)?), ..Given::default() });
             }
+            Action::RegisterDatabase { rds, .. } | Action::UpdateDatabase { rds, .. } => {
+                return Some(Given { access: Some(self.access(desired, rds)?), ..Given::default() });
+            }
             _ => return Some(Given::default()),
         };
         match what {
@@ -30,6 +33,22 @@ impl Picture {
             EngineAction::Pull { image } => Some(Given { login: self.login(desired, image).ok()?, ..Given::default() }),
             _ => Some(Given::default()),
         }
+    }
+
+    /// How the first app that says so signs in to a database; nothing while that cannot be read.
+    fn access(&self, desired: &Desired, rds: &str) -> Option<Access> {
+        let sources = desired.apps.iter().filter(|app| app.is_docker()).filter_map(|app| app.data_source.as_ref());
+        let mut named = sources.filter(|source| matches!(source, DataSource::Rds { instance, .. } if instance == rds));
+        let registration = named.find_map(DataSource::registration)?;
+        let read = |value: &Value| self.value(value).ok();
+        let kept = |value: &&Value| matches!(value, Value::Reference(it) if !matches!(it, Reference::Rds { .. }));
+        let hidden = [&registration.username, &registration.password].into_iter().filter(kept);
+        Some(Access {
+            arn: read(&registration.arn)?.expose().to_owned(),
+            username: read(&registration.username)?,
+            password: read(&registration.password)?,
+            hidden: hidden.map(read).collect::<Option<_>>()?,
+        })
     }
 
     /// Where a notice goes, and what it is told with; nothing while that cannot be read.

@@ -276,6 +276,7 @@ mod tests {
                     layers: Seen::Known(layers.iter().map(layer).collect()),
                     apps: Seen::Known(Vec::new()),
                     attached: Seen::Known(BTreeMap::new()),
+                    databases: Seen::Known(Vec::new()),
                 }),
             },
             stale: None,

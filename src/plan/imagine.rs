@@ -15,10 +15,10 @@ use jiff::Timestamp;
 use super::{Plan, container::is_live, fleet, render::label};
 use crate::{
     action::{Action, EngineAction, Run, Tagged, Tags},
-    spec::Desired,
+    spec::{Desired, data_source::is_arn},
     world::{
-        Balancer, ContainerSeen, Engine, Health, Instance, NetworkSeen, Observed, OwApp, OwLayer, OwStack, Rest, Seen,
-        State, Target, tag,
+        Balancer, ContainerSeen, Engine, Health, Instance, NetworkSeen, Observed, OwApp, OwDatabase, OwLayer, OwStack,
+        Rest, Seen, State, Target, tag,
     },
 };
 
@@ -90,6 +90,20 @@ impl World {
                 }
             }
             Action::DeleteApp { id, .. } => self.apps().retain(|app| app.id != id),
+            Action::RegisterDatabase { rds, .. } => {
+                let region = region_of(&self.seen);
+                if let Some(databases) = self.databases() {
+                    // Which account's it is, is for RDS to say.
+                    let arn = if is_arn(&rds) { rds } else { format!("arn:aws:rds:{region}:(account):db:{rds}") };
+                    databases.push(OwDatabase { arn, username: None, missing: false });
+                }
+            }
+            Action::UpdateDatabase { arn, .. } => {
+                let found = self.databases().and_then(|all| all.iter_mut().find(|database| database.arn == arn));
+                if let Some(database) = found {
+                    database.username = None;
+                }
+            }
             // A hostname is unique within a stack.
             Action::CreateInstance { hostname, .. } if self.instances().iter().any(|i| i.hostname == hostname) => {}
             Action::CreateInstance { layer_id, hostname, instance_type, .. } => {
@@ -318,6 +332,10 @@ impl World {
         self.seen.provided.opsworks_mut()?.attached.known_mut()
     }
 
+    fn databases(&mut self) -> Option<&mut Vec<OwDatabase>> {
+        self.seen.provided.opsworks_mut()?.databases.known_mut()
+    }
+
     fn instances(&mut self) -> &mut Vec<Instance> {
         for_known(&mut self.seen.provided.instances, Vec::new)
     }
@@ -342,6 +360,12 @@ fn last_made(seen: &Observed) -> usize {
     let containers = engines.flat_map(|engine| engine.containers.values()).map(|container| &container.id);
     let numbers = instances.chain(volumes).chain(containers);
     numbers.filter_map(|id| id.strip_prefix("new-")?.rsplit('-').next()?.parse().ok()).max().unwrap_or(0)
+}
+
+/// The region of the stack.
+fn region_of(seen: &Observed) -> String {
+    let stack = seen.provided.opsworks().and_then(|cloud| cloud.stack.known()?.as_ref());
+    stack.map(|stack| stack.settings.region.clone()).unwrap_or_default()
 }
 
 /// The known value; an action on something unknown is never planned, so making it known loses nothing.

@@ -16,7 +16,7 @@ use crate::{
     action::{DataMount, Kept, Run, run_name},
     secret::Sealed,
     spec::{
-        App, Desired, HealthCheck, Options, Value,
+        App, Desired, HealthCheck, Options, Reference, Value,
         health::Probe,
         interpolate::{Names, interpolate, opsworks_name},
         logging::Logging,
@@ -53,6 +53,8 @@ pub mod label {
     pub const JOB_PLACE: &str = "evenkeel.job-place";
     /// The variables that it was given by reference, with blanks between them.
     pub const SECRETS: &str = "evenkeel.secrets";
+    /// The variables that tell it of its database as RDS does: no secrets, with blanks between them.
+    pub const ASKED: &str = "evenkeel.asked";
     /// The variables whose values are told to others, with blanks between them.
     pub const SAYS: &str = "evenkeel.says";
     /// The containers it is linked with or takes volumes from, as `name=id`, with commas.
@@ -124,9 +126,13 @@ pub fn render(desired: &Desired, slot: &Slot<'_>, place: Place<'_>, serves: bool
 }
 
 fn mark_secrets(run: &mut Run) {
-    let names: Vec<&str> = run.secrets.keys().map(String::as_str).collect();
-    if !names.is_empty() {
-        run.labels.insert(label::SECRETS.into(), names.join(" "));
+    let is_asked = |kept: &Kept| matches!(kept.from, Reference::Rds { .. });
+    for (label, asked) in [(label::SECRETS, false), (label::ASKED, true)] {
+        let names = run.secrets.iter().filter(|(_, kept)| is_asked(kept) == asked).map(|(name, _)| name.as_str());
+        let names: Vec<&str> = names.collect();
+        if !names.is_empty() {
+            run.labels.insert(label.into(), names.join(" "));
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 /// Takes note of the values of every slot, and of what it waits for where one cannot be read.
 pub(super) fn resolve(plan: &mut Plan, desired: &Desired, seen: &Observed, slots: &mut [Slot<'_>]) {
     logins(plan, desired, seen, slots);
-    let mut lacking: BTreeMap<&Reference, BTreeSet<String>> = BTreeMap::new();
+    let mut lacking: BTreeMap<(Kind, String, &str), BTreeSet<String>> = BTreeMap::new();
     for slot in slots {
         let env = slot.app.env_of(slot.container);
         for (name, reference) in env.into_iter().filter_map(|(name, value)| Some((name, value.reference()?))) {
@@ -26,23 +26,30 @@ pub(super) fn resolve(plan: &mut Plan, desired: &Desired, seen: &Observed, slots
                 }
                 unknown => {
                     slot.unread.get_or_insert_with(|| format!("{reference} to be read"));
-                    if unknown.is_some() {
+                    if let Some(Seen::Unknown(trouble)) = unknown {
                         let needy = format!("{}/{}", slot.app.name, slot.container.name);
-                        lacking.entry(reference).or_default().insert(needy);
+                        let (kind, subject) = subject(reference);
+                        lacking.entry((kind, subject, &trouble.message)).or_default().insert(needy);
                     }
                 }
             }
         }
     }
-    for (reference, needy) in lacking {
-        let Some(Seen::Unknown(trouble)) = seen.secrets.get(reference) else { continue };
+    for ((kind, subject, trouble), needy) in lacking {
         let needy: Vec<String> = needy.into_iter().collect();
         let message = format!(
-            "{}. What runs of {} goes on with what it has, and none is made or replaced until it can be read",
-            trouble.message,
+            "{trouble}. What runs of {} goes on with what it has, and none is made or replaced until it can be read",
             needy.join(", ")
         );
-        plan.condition(Kind::SecretUnavailable, reference.to_string(), message);
+        plan.condition(kind, subject, message);
+    }
+}
+
+/// As what it is told that one cannot be read. What is asked of one database is one trouble.
+pub(super) fn subject(reference: &Reference) -> (Kind, String) {
+    match reference {
+        Reference::Rds { rds, .. } => (Kind::DatabaseUnavailable, format!("rds {rds}")),
+        _ => (Kind::SecretUnavailable, reference.to_string()),
     }
 }
 

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::{Container, Registry, Rollout, Value, logging::Logging, network::Network, notify::Webhook};
 
+pub use super::data_source::DataSource;
+
 /// `kind: App`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct App {
@@ -41,10 +43,12 @@ impl App {
         self.environment.get("APP_TYPE").is_some_and(|kind| kind == "docker")
     }
 
-    /// The variables of one of its containers: those that `envFrom` names first, overridden by its own.
+    /// The variables of one of its containers: those that `envFrom` names first, overridden by its own, and these by those
+    /// of its database.
     pub fn env_of<'a>(&'a self, container: &'a Container) -> BTreeMap<&'a String, &'a Value> {
         let base = container.env_from.as_ref().and_then(|from| self.containers.iter().find(|it| it.name == *from));
-        base.iter().flat_map(|base| &base.env).chain(&container.env).collect()
+        let database = container.database.iter().flatten();
+        base.iter().flat_map(|base| &base.env).chain(&container.env).chain(database).collect()
     }
 
     /// The network of one of its containers.
@@ -57,22 +61,4 @@ impl App {
     pub fn slug(&self) -> String {
         super::interpolate::slug(&self.name)
     }
-}
-
-/// A database of the provider's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DataSource {
-    /// An RDS instance registered with the stack, by its DB instance identifier or ARN.
-    Rds {
-        /// The DB instance identifier or ARN.
-        instance: String,
-        /// The database's name.
-        database: Option<String>,
-    },
-    /// A database server that OpsWorks itself runs in the stack (its MySQL layer).
-    Opsworks {
-        /// The database's name.
-        database: Option<String>,
-    },
 }

@@ -53,6 +53,8 @@ pub struct Container {
     pub strategy: Option<Way>,
     /// Its network; left out, its app's.
     pub network: Option<Network>,
+    /// The variables that tell it of its app's database, where it asks for them.
+    pub database: Option<BTreeMap<String, Value>>,
     /// Rollbar, which is told of its releases.
     pub rollbar: Option<Rollbar>,
     /// What it is given and denied beyond its image.

@@ -7,6 +7,7 @@ pub mod app;
 pub mod balancer;
 pub mod container;
 pub mod cron;
+pub mod data_source;
 pub mod decode;
 pub mod engine;
 pub mod health;
@@ -41,7 +42,7 @@ pub use problem::{File, Problem};
 pub use registry::Registry;
 pub use rollout::Rollout;
 pub use stack::{Layer, Stack};
-pub use value::{Reference, Value};
+pub use value::{Of, Reference, Value};
 
 /// One stack with every app that is declared for it: the desired side of one reconciliation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,6 +62,10 @@ impl Desired {
         let mut all = BTreeSet::new();
         for webhook in apps.clone().filter_map(|app| app.webhook.as_ref()) {
             all.extend([&webhook.url, &webhook.secret].into_iter().filter_map(|value| value.reference()).cloned());
+        }
+        if self.stack.provider == stack::Provider::Opsworks {
+            let sources = apps.clone().filter_map(|app| app.data_source.as_ref()?.registration());
+            sources.for_each(|source| all.extend(source.references().cloned()));
         }
         for (app, container) in apps.flat_map(|app| app.containers.iter().map(move |container| (app, container))) {
             all.extend(app.env_of(container).into_values().filter_map(Value::reference).cloned());

@@ -37,6 +37,13 @@ pub enum Reference {
         /// The registry's host.
         ecr: String,
     },
+    /// What RDS tells of a database instance; no manifest says so, an app's `dataSource` does.
+    Rds {
+        /// The instance's identifier or ARN.
+        rds: String,
+        /// What is asked.
+        of: Of,
+    },
     /// A variable of the controller's own environment.
     Env {
         /// Its name.
@@ -47,6 +54,22 @@ pub enum Reference {
         /// Its absolute path.
         file: String,
     },
+}
+
+/// What is asked of a database instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Of {
+    /// The name that frameworks have for its engine: `mysql2`, `postgresql`.
+    Adapter,
+    /// Its ARN.
+    Arn,
+    /// Its address.
+    Host,
+    /// Its port.
+    Port,
+    /// Its master user.
+    Username,
 }
 
 impl Value {
@@ -80,6 +103,16 @@ impl fmt::Display for Reference {
             Reference::SecretsManager { name, key: None } => write!(f, "secretsManager {name}"),
             Reference::SecretsManager { name, key: Some(key) } => write!(f, "secretsManager {name} (key {key})"),
             Reference::Ecr { ecr } => write!(f, "ecr {ecr}"),
+            Reference::Rds { rds, of } => {
+                let of = match of {
+                    Of::Adapter => "engine",
+                    Of::Arn => "ARN",
+                    Of::Host => "address",
+                    Of::Port => "port",
+                    Of::Username => "master user",
+                };
+                write!(f, "rds {rds} ({of})")
+            }
             Reference::Env { env } => write!(f, "env {env}"),
             Reference::File { file } => write!(f, "file {file}"),
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     controller::{self, Status},
     fleet::{Fleet, beside_others},
-    ground::{ACCOUNT, GROUND},
+    ground::{ACCOUNT, GROUND, Instance},
     load::Load,
     manifest::Manifest,
 };
@@ -68,21 +68,26 @@ fn ids(fleet: &Fleet, name: &str) -> BTreeMap<String, String> {
 
 /// Every text that the controller and its commands have made.
 pub fn texts(fleet: &Fleet) -> BTreeMap<String, String> {
+    texts_of(&fleet.dir(), &fleet.repository(), fleet.instances())
+}
+
+/// The same, of a controller with its state in a directory, and of what runs on these instances.
+pub fn texts_of(dir: &Path, repository: &Path, instances: BTreeMap<String, Instance>) -> BTreeMap<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut all = BTreeMap::new();
-    let state = fleet.dir().join("state");
+    let state = dir.join("state");
     for file in fs::read_dir(&state).unwrap().flatten().filter(|file| file.path().is_file()) {
         all.insert(file.path().display().to_string(), text(&fs::read(file.path()).unwrap()));
     }
-    let log = fleet.dir().join("controller.log");
+    let log = dir.join("controller.log");
     all.insert("the log".into(), text(&fs::read(log).unwrap()));
-    for (host, instance) in fleet.instances() {
+    for (host, instance) in instances {
         for name in instance.containers().keys() {
             let labels = instance.docker(&["inspect", "-f", "{{json .Config.Labels}}", name]);
             all.insert(format!("the labels of {host}/{name}"), labels);
         }
     }
-    let (state, source) = (state.to_str().unwrap().to_owned(), fleet.repository().to_str().unwrap().to_owned());
+    let (state, source) = (state.to_str().unwrap().to_owned(), repository.to_str().unwrap().to_owned());
     for command in [
         vec!["status", "--state", &state],
         vec!["status", "--json", "--state", &state],

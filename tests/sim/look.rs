@@ -17,7 +17,7 @@ pub struct Haze {
     pub volume_lag: Ms,
     pub balancer_lag: Ms,
     pub until: Ms,
-    /// Parts that give no answer: `stack`, `layers`, `instances`, `apps`, `attached`, `balancers`; on EC2 `instances`,
+    /// Parts that give no answer: `stack`, `layers`, `instances`, `apps`, `attached`, `databases`, `balancers`; on EC2 `instances`,
     /// `volumes`, `subnets`, `images`, `balancers`.
     pub blind: BTreeSet<String>,
     /// What gives no answer refuses one: access denied.
@@ -37,6 +37,7 @@ fn blind(rest: &mut Rest, part: &str, trouble: &Trouble) {
             "stack" => cloud.stack = Seen::Unknown(trouble.clone()),
             "layers" => cloud.layers = Seen::Unknown(trouble.clone()),
             "apps" => cloud.apps = Seen::Unknown(trouble.clone()),
+            "databases" => cloud.databases = Seen::Unknown(trouble.clone()),
             _ => cloud.attached = Seen::Unknown(trouble.clone()),
         },
         Rest::Ec2(cloud) => match part {

@@ -98,6 +98,7 @@ fn nothing(desired: &Desired) -> Rest {
             layers: Seen::Known(Vec::new()),
             apps: Seen::Known(Vec::new()),
             attached: Seen::Known(BTreeMap::new()),
+            databases: Seen::Known(Vec::new()),
         }),
         Provider::Ec2 => {
             let layers = &desired.stack.layers;

@@ -133,6 +133,14 @@ impl Api<'_> {
         }
     }
 
+    /// The database instances that are registered with the stack.
+    pub(super) async fn databases(&self, stack_id: &str) -> Result<Vec<types::RdsDbInstance>, Trouble> {
+        match self.client().describe_rds_db_instances().stack_id(stack_id).send().await {
+            Ok(answer) => Ok(answer.rds_db_instances.unwrap_or_default()),
+            Err(error) => Err(self.failed("DescribeRdsDbInstances", &error)),
+        }
+    }
+
     fn gone(&self, operation: &'static str, kind: &str, id: &str) -> Trouble {
         let on = format!("{kind} {id}");
         self.call(operation, &on).gone()

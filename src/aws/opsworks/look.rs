@@ -20,6 +20,7 @@ pub(super) async fn look(api: &Api<'_>) -> Provided {
                 layers: Seen::Unknown(trouble.clone()),
                 apps: Seen::Unknown(trouble.clone()),
                 attached: Seen::Unknown(trouble.clone()),
+                databases: Seen::Unknown(trouble.clone()),
             }),
             instances: Seen::Unknown(trouble),
         },
@@ -29,6 +30,7 @@ pub(super) async fn look(api: &Api<'_>) -> Provided {
                 layers: Seen::Known(Vec::new()),
                 apps: Seen::Known(Vec::new()),
                 attached: Seen::Known(BTreeMap::new()),
+                databases: Seen::Known(Vec::new()),
             }),
             instances: Seen::Known(Vec::new()),
         },
@@ -76,8 +78,9 @@ pub(super) fn candidates<'a>(stacks: &'a [types::Stack], name: &str, region: &st
 }
 
 async fn parts(api: &Api<'_>, stack: OwStack) -> Provided {
-    let (layers, apps, instances, attached) =
-        tokio::join!(api.layers(&stack.id), api.apps(&stack.id), api.instances(&stack.id), api.attached(&stack.id));
+    let id = stack.id.as_str();
+    let (layers, apps, instances, attached, databases) =
+        tokio::join!(api.layers(id), api.apps(id), api.instances(id), api.attached(id), api.databases(id));
     let name = &api.stack.name;
     let tags = match &layers {
         Ok(found) => tags(api, found).await,
@@ -94,6 +97,7 @@ async fn parts(api: &Api<'_>, stack: OwStack) -> Provided {
             layers: layers.map(|all: Vec<OwLayer>| all.into_iter().map(tagged).collect()),
             apps: part(api, "DescribeApps", apps, |all| all.iter().map(|a| seen::app(a, name)).collect()),
             attached: part(api, "DescribeElasticLoadBalancers", attached, seen::attached),
+            databases: part(api, "DescribeRdsDbInstances", databases, |all| all.iter().map(seen::database).collect()),
             stack: Seen::Known(Some(stack)),
         }),
     }

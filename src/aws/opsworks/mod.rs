@@ -2,6 +2,7 @@
 
 mod api;
 mod apply;
+mod databases;
 mod look;
 mod mark;
 mod request;
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use super::Aws;
 use crate::{
     action::Action,
-    ports::Cloud,
+    ports::{Access, Cloud},
     spec::Stack,
     world::{Provided, Trouble},
 };
@@ -46,5 +47,9 @@ impl Cloud for OpsWorks {
 
     async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble> {
         apply::apply(&self.api(stack).await, action).await
+    }
+
+    async fn tell_of_database(&self, stack: &Stack, action: &Action, access: &Access) -> Result<(), Trouble> {
+        databases::tell(&self.api(stack).await, action, access).await
     }
 }

@@ -10,7 +10,7 @@ use aws_sdk_opsworks::types;
 use super::mark;
 use crate::{
     spec::stack::{Cookbooks, EbsVolume, Recipes},
-    world::{AppSettings, Instance, LayerSettings, OwApp, OwDataSource, OwLayer, OwStack, StackSettings},
+    world::{AppSettings, Instance, LayerSettings, OwApp, OwDataSource, OwDatabase, OwLayer, OwStack, StackSettings},
 };
 
 /// The field that an answer lacks.
@@ -132,6 +132,15 @@ pub(super) fn attached(seen: &[types::ElasticLoadBalancer]) -> Result<BTreeMap<S
             Ok((required(&balancer.layer_id, "LayerId")?, name))
         })
         .collect()
+}
+
+/// The password reads [`FILTERED`](crate::world::FILTERED), and tells nothing.
+pub(super) fn database(seen: &types::RdsDbInstance) -> Result<OwDatabase, Lacking> {
+    Ok(OwDatabase {
+        arn: required(&seen.rds_db_instance_arn, "RdsDbInstanceArn")?,
+        username: text(&seen.db_user),
+        missing: seen.missing_on_rds == Some(true),
+    })
 }
 
 fn required(value: &Option<String>, field: Lacking) -> Result<String, Lacking> {

@@ -1,5 +1,6 @@
 //! OpsWorks: stack, layers, apps and attached load balancers as declared, and as many instances.
 
+mod databases;
 mod instances;
 mod stack;
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::databases;
 use crate::plan::{Facts, Plan, fleet::seen_layer, subject, tags};
 
 use crate::{
@@ -41,15 +42,15 @@ pub fn layer_settings(layer: &Layer) -> LayerSettings {
     }
 }
 
-/// What is declared of an app, in OpsWorks' terms.
-pub fn app_settings(app: &App) -> AppSettings {
+/// What is declared of an app, in OpsWorks' terms, with the ARN of its database of RDS.
+pub fn app_settings(app: &App, arn: Option<String>) -> AppSettings {
     AppSettings {
         name: app.name.clone(),
         short_name: app.slug(),
         environment: app.environment.clone(),
         data_source: app.data_source.as_ref().map(|source| match source {
-            DataSource::Rds { instance, database } => {
-                OwDataSource { kind: "RdsDbInstance".into(), arn: Some(instance.clone()), database: database.clone() }
+            DataSource::Rds { database, .. } => {
+                OwDataSource { kind: "RdsDbInstance".into(), arn, database: database.clone() }
             }
             DataSource::Opsworks { database } => {
                 OwDataSource { kind: "AutoSelectOpsworksMysqlInstance".into(), arn: None, database: database.clone() }
@@ -104,6 +105,7 @@ pub(super) fn plan(
         );
     }
     layers(plan, desired, &found.id, cloud, facts, now);
+    databases::plan(plan, desired, &found.id, cloud, seen, facts, now);
     apps(plan, desired, &found.id, cloud, facts, now);
     attachments(plan, desired, cloud, seen, facts, now);
 }
@@ -160,7 +162,14 @@ fn apps(plan: &mut Plan, desired: &Desired, stack_id: &str, cloud: &OpsWorks, fa
     let docker_apps = || desired.apps.iter().filter(|app| app.is_docker());
     for app in docker_apps() {
         let subject = format!("app {}", app.name);
-        let declared = app_settings(app);
+        let arn = match databases::arn(app, desired, cloud) {
+            Ok(arn) => arn,
+            Err(waits_for) => {
+                plan.hold(&subject, waits_for, None);
+                continue;
+            }
+        };
+        let declared = app_settings(app, arn);
         let Some(existing) = found.iter().find(|a| a.settings.short_name == declared.short_name) else {
             let what = subject::app(&declared.short_name);
             let action = Action::CreateApp { stack_id: stack_id.to_owned(), settings: declared };

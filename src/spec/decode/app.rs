@@ -9,11 +9,11 @@ use super::{
     node::{Data, Node},
     notify,
     quantity::{duration, duration_above_zero},
-    registry,
+    registry, value,
 };
 use crate::spec::{
-    App, Rollout, Value,
-    app::DataSource,
+    App, Reference, Rollout, Value,
+    data_source::{DataSource, database_instance},
     network::Network,
     rollout::{OnFailure, Share},
 };
@@ -47,7 +47,11 @@ pub(super) fn read(report: &Report<'_>, name: String, spec: Option<&Node>) -> Ap
     app.rollout = map.optional("rollout", rollout).unwrap_or_default();
     app.containers =
         map.optional("containers", |report, node| report.list(node, "containers", container::read)).unwrap_or_default();
-    map.later(&["database", "cron", "migration"]);
+    if let Some(variables) = app.data_source.as_ref().and_then(DataSource::variables) {
+        for database in app.containers.iter_mut().filter_map(|container| container.database.as_mut()) {
+            database.clone_from(&variables);
+        }
+    }
     map.finish();
     app
 }
@@ -85,10 +89,29 @@ fn data_source(report: &Report<'_>, node: &Node) -> Option<Option<DataSource>> {
             false => Some(None),
         };
     }
-    let instance = map.required("rds", Report::word);
+    let instance = map.required("rds", |report, node| {
+        let rds = report.word(node)?;
+        match database_instance(&rds) {
+            Ok(_) => Some(rds),
+            Err(problem) => report.tell(&node.span, format!("`{rds}` {problem}"), None),
+        }
+    });
+    let username = map.optional("username", registry::word);
+    let password = map.optional("password", password);
     map.know(&["opsworks"]);
     map.finish();
-    Some(Some(DataSource::Rds { instance: instance?, database }))
+    Some(Some(DataSource::Rds { instance: instance?, database, username, password }))
+}
+
+fn password(report: &Report<'_>, node: &Node) -> Option<Reference> {
+    match value::value(report, node)? {
+        Value::Reference(reference) => Some(reference),
+        Value::Text(_) => {
+            let help =
+                "put it into Parameter Store or Secrets Manager, and refer to it: `password: {ssm: /path}`".to_owned();
+            report.tell(&node.span, "a database's password does not stand in a manifest", Some(help))
+        }
+    }
 }
 
 fn data_volumes(report: &Report<'_>, node: &Node) -> Option<BTreeMap<String, Vec<String>>> {

@@ -69,10 +69,10 @@ pub(super) fn read(report: &Report<'_>, node: &Node) -> Option<Container> {
         allow_downtime: map.optional("allowDowntime", Report::boolean).unwrap_or_default(),
         strategy: map.optional("strategy", |report, node| report.choice(node, &ways, &[])),
         network: map.optional("network", network),
+        database: map.optional("database", Report::boolean).unwrap_or_default().then(Default::default),
         rollbar: map.optional("notifications", notify::of_container).flatten(),
         options: options::read(&map),
     };
-    map.later(&["database"]);
     map.finish();
     Some(container)
 }

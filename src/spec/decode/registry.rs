@@ -60,7 +60,7 @@ fn registry(report: &Report<'_>, node: &Node, host: &str, of_stack: bool) -> Opt
 }
 
 /// A value that is not empty.
-fn word(report: &Report<'_>, node: &Node) -> Option<Value> {
+pub(super) fn word(report: &Report<'_>, node: &Node) -> Option<Value> {
     match value(report, node)? {
         Value::Text(text) if text.is_empty() => report.tell(&node.span, "must not be empty", None),
         value => Some(value),

@@ -52,7 +52,15 @@ fn every_supported_key_is_taken_over() {
     let app = &documents.apps[0].value;
     assert!(app.is_docker());
     assert_eq!(app.name, "amazing application");
-    assert_eq!(app.data_source, Some(DataSource::Rds { instance: "shop-db".into(), database: Some("shop".into()) }));
+    assert_eq!(
+        app.data_source,
+        Some(DataSource::Rds {
+            instance: "shop-db".into(),
+            database: Some("shop".into()),
+            username: None,
+            password: None,
+        })
+    );
     assert_eq!(app.data_volumes["socks"], ["/var/run", "/var/lib/haproxy/socks"]);
     assert_eq!((app.rollout.drain_timeout, app.rollout.on_failure), (Duration::from_secs(300), OnFailure::Rollback));
     let container = &app.containers[1];
@@ -228,8 +236,6 @@ fn what_means_nothing_to_a_job_or_to_a_service_is_refused() {
 
 #[test]
 fn what_this_version_does_not_carry_out_is_refused() {
-    let problems = container("image: x\ndatabase: true\n");
-    assert_eq!(problems, ["f:10:7: `database` is not supported yet by this version"]);
     let problems =
         stack("notifications: {}\nlayers:\n  - shortName: d\n    instances: {min: 1, max: 2, type: t3.micro}\n");
     assert_eq!(problems.len(), 3, "{problems:#?}");

@@ -2,6 +2,7 @@
 
 use crate::spec::{
     App, Container, Port, Problem,
+    app::DataSource,
     container::Way,
     decode::Declared,
     health::Probe,
@@ -26,6 +27,7 @@ pub(super) fn check(declared: &Declared<App>, problems: &mut Vec<Problem>) {
         }
         let mut checker = Checker { declared, container, at, problems };
         checker.env_from(containers);
+        checker.database();
         checker.strings();
         checker.ports();
         checker.volumes();
@@ -67,6 +69,21 @@ impl Checker<'_> {
             let help = super::suggestion(name, &names, "the app has no other container");
             self.tell("envFrom", format!("the app has no container `{name}`"), Some(help));
         }
+    }
+
+    /// The app has to say which database is meant.
+    fn database(&mut self) {
+        if self.declared.broken || self.container.database.as_ref().is_none_or(|variables| !variables.is_empty()) {
+            return;
+        }
+        let help = "give the app `dataSource: {rds: IDENTIFIER, database: NAME, password: {ssm: /path}}`".to_owned();
+        let message = match &self.declared.value.data_source {
+            Some(DataSource::Opsworks { .. }) => "OpsWorks tells nobody the address of a server of its own",
+            Some(DataSource::Rds { database: None, .. }) => "the app's `dataSource` does not say which `database`",
+            Some(DataSource::Rds { .. }) => "the app's `dataSource` has no `password`",
+            None => "the app has no `dataSource`",
+        };
+        self.tell("database", message, Some(help));
     }
 
     /// Fills in `%{…}` with samples; what cannot be filled in is told.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::{
     App, Desired, File, Manifests, Problem, Stack,
+    data_source::{DataSource, database_instance},
     decode::{Declared, Documents, decode},
     problem::{list, nearest},
 };
@@ -143,6 +144,15 @@ fn reference(declared: &Declared<App>, documents: &Documents, problems: &mut Vec
         }
         return;
     };
+    if let Some(DataSource::Rds { instance, .. }) = &app.data_source
+        && let Ok((_, Some(region))) = database_instance(instance)
+        && !stack.broken
+        && region != stack.value.region
+    {
+        let message = format!("the database is in {region}, and the stack `{}` in {}", app.stack, stack.value.region);
+        let help = "RDS is asked in the stack's account and region: name a database instance there".to_owned();
+        problems.push(declared.problem("spec/dataSource/rds", message, Some(help)));
+    }
     let layers: Vec<&str> = stack.value.layers.iter().map(|layer| layer.short_name.as_str()).collect();
     if !stack.broken && !app.layer.is_empty() && !layers.contains(&app.layer.as_str()) {
         let message = format!("the stack `{}` has no layer with the short name `{}`", app.stack, app.layer);

@@ -154,10 +154,15 @@ impl Fleet {
 
     /// `evenkeel run` on the repository.
     pub fn start(&self, options: &[&str]) -> Controller {
+        self.start_with(options, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(&self, options: &[&str], env: &[(&str, &str)]) -> Controller {
         let source = format!("git+file://{}", self.repository().display());
         let certificates = self.certificates();
         let more = ["--docker-certs", certificates.to_str().unwrap()];
-        Controller::start(&source, &self.dir(), &[&more, options].concat())
+        Controller::start_with(&source, &self.dir(), &[&more, options].concat(), env)
     }
 
     /// One call of EC2's API, as anybody with a console could make it.
