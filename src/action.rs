@@ -313,6 +313,10 @@ pub enum EngineAction {
         id: String,
         name: String,
     },
+    /// Takes a name from an image, and removes it once it has no other. One that a container needs stays.
+    RemoveImage {
+        image: String,
+    },
 }
 
 impl EngineAction {
@@ -427,7 +431,7 @@ pub enum Lane {
     Balancer(String),
     /// One instance: its engine and its place in the balancers.
     Node(String),
-    /// Pulls on one instance, which disturb nothing that serves.
+    /// Pulls on one instance, and what makes room for them, which disturb nothing that serves.
     Pull(String),
     /// What is recorded of one container, `APP/CONTAINER`, or of one wish.
     Record(String),
@@ -441,7 +445,9 @@ impl Action {
     /// The lane it belongs to.
     pub fn lane(&self) -> Lane {
         match self {
-            Action::Engine { node, what: EngineAction::Pull { .. } } => Lane::Pull(node.hostname.clone()),
+            Action::Engine { node, what: EngineAction::Pull { .. } | EngineAction::RemoveImage { .. } } => {
+                Lane::Pull(node.hostname.clone())
+            }
             Action::Engine { node, what } => match what.run() {
                 Some(name) => Lane::Run(format!("{}/{name}", node.hostname)),
                 None => Lane::Node(node.hostname.clone()),
@@ -618,6 +624,7 @@ impl fmt::Display for EngineAction {
             }
             EngineAction::Rename { from, to, .. } => write!(f, "rename {from} to {to}"),
             EngineAction::Remove { name, .. } => write!(f, "remove {name}"),
+            EngineAction::RemoveImage { image } => write!(f, "remove image {}", image::shown(image)),
         }
     }
 }

@@ -229,6 +229,7 @@ fn stack(region: &str) -> Stack {
             log_max_size: "10m".into(),
             log_max_files: 3,
         },
+        upkeep: evenkeel::spec::Upkeep::default(),
     };
     Stack {
         name: format!("contract-{region}"),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::Registry;
+use super::{Registry, Upkeep};
 
 pub use super::balancer::{LoadBalancer, OwnedBalancer};
 
@@ -119,6 +119,8 @@ pub struct Layer {
     pub security_group_ids: Vec<String>,
     /// How the controller reaches the Docker engines.
     pub docker: DockerAccess,
+    /// How the disks under them are looked after.
+    pub upkeep: Upkeep,
 }
 
 /// Custom recipes of an OpsWorks layer.

@@ -132,6 +132,7 @@ fn on_ec2() -> Stack {
         owned_balancers: Vec::new(),
         security_group_ids: Vec::new(),
         docker,
+        upkeep: crate::spec::Upkeep::default(),
     };
     Stack { provider: Provider::Ec2, layers: vec![layer], ..shop() }
 }

@@ -19,6 +19,7 @@ mod options;
 mod quantity;
 mod registry;
 mod stack;
+mod upkeep;
 mod value;
 
 use std::{ops::Range, sync::Arc};
