@@ -6,6 +6,7 @@
 mod bad_input;
 mod controller;
 mod converge;
+mod disk;
 mod drift;
 mod ec2;
 mod fleet;
