@@ -331,6 +331,10 @@ pub enum EngineAction {
         id: String,
         name: String,
     },
+    /// Takes a name from an image, and removes it once it has no other. One that a container needs stays.
+    RemoveImage {
+        image: String,
+    },
 }
 
 impl EngineAction {
@@ -445,7 +449,7 @@ pub enum Lane {
     Balancer(String),
     /// One instance: its engine and its place in the balancers.
     Node(String),
-    /// Pulls on one instance, which disturb nothing that serves.
+    /// Pulls on one instance, and what makes room for them, which disturb nothing that serves.
     Pull(String),
     /// What is recorded of one container, `APP/CONTAINER`, or of one wish.
     Record(String),
@@ -459,7 +463,9 @@ impl Action {
     /// The lane it belongs to.
     pub fn lane(&self) -> Lane {
         match self {
-            Action::Engine { node, what: EngineAction::Pull { .. } } => Lane::Pull(node.hostname.clone()),
+            Action::Engine { node, what: EngineAction::Pull { .. } | EngineAction::RemoveImage { .. } } => {
+                Lane::Pull(node.hostname.clone())
+            }
             Action::Engine { node, what } => match what.run() {
                 Some(name) => Lane::Run(format!("{}/{name}", node.hostname)),
                 None => Lane::Node(node.hostname.clone()),
@@ -640,6 +646,7 @@ impl fmt::Display for EngineAction {
             }
             EngineAction::Rename { from, to, .. } => write!(f, "rename {from} to {to}"),
             EngineAction::Remove { name, .. } => write!(f, "remove {name}"),
+            EngineAction::RemoveImage { image } => write!(f, "remove image {}", image::shown(image)),
         }
     }
 }

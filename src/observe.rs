@@ -12,6 +12,7 @@ use tokio::time::Instant;
 mod evidence;
 mod given;
 mod registry;
+mod room;
 mod secrets;
 
 use registry::{Asked, Registry};
@@ -22,7 +23,7 @@ use crate::{
     plan::{Facts, fleet},
     ports::{Balancers, Cloud, Engines, Herald, Records, Vault},
     spec::{App, Container, Desired, image, stack::Provider},
-    world::{Balancer, Class, Engine, Observed, Owned, Provided, Seen, Trouble},
+    world::{Balancer, Class, Disk, Engine, Observed, Owned, Provided, Seen, Trouble},
 };
 
 /// The ways to the world.
@@ -71,6 +72,8 @@ pub struct Picture {
     patience: Duration,
     /// Instances on which a container was stopped since they are out of their balancers, by hostname.
     stopped: BTreeSet<String>,
+    /// The disks of the instances, by hostname, and when their containers were asked.
+    disks: BTreeMap<String, (Instant, Option<Disk>)>,
 }
 
 /// One look at the provider.
@@ -138,6 +141,7 @@ impl Picture {
             owned: None,
             engines: BTreeMap::new(),
             stopped: BTreeSet::new(),
+            disks: BTreeMap::new(),
             registry: Registry::new(ports.engines.clone()),
             secrets: Secrets::new(ports.vault.clone()),
             patience: FIRST_ANSWER,
@@ -154,6 +158,7 @@ impl Picture {
     /// that its health does so shows in the balancer's own time, and is looked for then. One that went wrong may have
     /// done so because a balancer says something else by now.
     pub fn touch(&mut self, action: &Action, went_well: bool) {
+        self.touch_disk(action);
         match action {
             Action::Engine { node, .. } => {
                 self.touch_engine(&node.hostname);
@@ -262,6 +267,7 @@ impl Picture {
         self.owned = Some((owned_at, owned));
         self.engines = engines;
         self.ask_who_is_connected(desired, &mut seen).await;
+        self.ask_for_room(desired, facts, &mut seen).await;
         let (mut asked, mut unread) = (BTreeMap::new(), BTreeMap::new());
         for (image, nodes) in self.tags(desired) {
             match self.login(desired, &image) {
@@ -440,6 +446,11 @@ mod tests {
             unreachable!("nothing is done")
         }
 
+        async fn disk(&self, _: &Node) -> Option<Disk> {
+            self.note("disk");
+            Some(Disk { total: 100, free: 40 })
+        }
+
         async fn watch(&self, _: &Node, _: mpsc::Sender<String>) {}
     }
 
@@ -469,23 +480,26 @@ mod tests {
         }
     }
 
-    /// Who is asked again once an action is over, however old everything may be.
-    async fn asked_after(went_well: bool, action: impl Fn(Node) -> Action) -> Vec<&'static str> {
-        let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
-        let desired = validate::load("r1", files).unwrap().into_values().next().unwrap();
-        let world = Arc::new(World::default());
-        let ports = Ports {
+    fn ports(world: &Arc<World>) -> Ports {
+        Ports {
             cloud: world.clone(),
             balancers: world.clone(),
             engines: world.clone(),
             records: world.clone(),
             vault: world.clone(),
             herald: world.clone(),
-        };
-        let (mut picture, day) = (Picture::new(ports), Duration::from_secs(86_400));
+        }
+    }
+
+    /// Who is asked again once an action is over, however old everything may be.
+    async fn asked_after(went_well: bool, action: impl Fn(Node) -> Action) -> Vec<&'static str> {
+        let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
+        let desired = validate::load("r1", files).unwrap().into_values().next().unwrap();
+        let world = Arc::new(World::default());
+        let (mut picture, day) = (Picture::new(ports(&world)), Duration::from_secs(86_400));
         let ages = Ages { cloud: day, balancers: day, engines: day, secrets: day };
         picture.look(&desired, &Facts::default(), ages).await;
-        assert_eq!(world.asked(), ["balancers", "cloud", "engine"]);
+        assert_eq!(world.asked(), ["balancers", "cloud", "disk", "engine"]);
         picture.look(&desired, &Facts::default(), ages).await;
         assert_eq!(world.asked(), [""; 0]);
         let node = picture.nodes().next().unwrap().clone();
@@ -506,6 +520,30 @@ mod tests {
     #[tokio::test]
     async fn what_went_wrong_on_an_engine_asks_the_balancers_too() {
         assert_eq!(asked_after(false, start).await, ["balancers", "engine"]);
+    }
+
+    #[tokio::test]
+    async fn a_pull_and_what_makes_room_for_it_ask_how_full_the_disk_is_whether_they_went_well_or_not() {
+        let image = || "web:1".to_owned();
+        let pull = |node| Action::Engine { node, what: EngineAction::Pull { image: image() } };
+        let remove = |node| Action::Engine { node, what: EngineAction::RemoveImage { image: image() } };
+        assert_eq!(asked_after(true, pull).await, ["disk", "engine"]);
+        assert_eq!(asked_after(false, pull).await, ["balancers", "disk", "engine"]);
+        assert_eq!(asked_after(true, remove).await, ["disk", "engine"]);
+    }
+
+    #[tokio::test]
+    async fn a_pull_may_take_what_was_free_but_for_what_is_to_stay_free() {
+        let files = vec![File::new("manifest.yaml", MANIFEST.as_bytes().to_vec())];
+        let mut desired = validate::load("r1", files).unwrap().into_values().next().unwrap();
+        desired.stack.layers[0].upkeep.reserve = crate::spec::upkeep::Reserve::Percent(10);
+        let mut picture = Picture::new(ports(&Arc::new(World::default())));
+        let seen = picture.look(&desired, &Facts::default(), Ages::NOW).await;
+        assert_eq!(seen.engines["docker1"].known().unwrap().disk, Some(Disk { total: 100, free: 40 }));
+        let node = picture.nodes().next().unwrap().clone();
+        let pull = Action::Engine { node, what: EngineAction::Pull { image: "web:1".into() } };
+        let given = picture.given(&desired, &pull).unwrap();
+        assert_eq!(given.room, Some(crate::ports::Room { free: 40, reserve: 10 }));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
     action::{Action, Delivery, EngineAction, JobNote, Migrated, Node, Notice, Release, Wish},
     secret::Secret,
     spec::{Reference, Stack, balancer::words},
-    world::{Balancer, Class, Engine, Owned, Provided, Seen, Target, Trouble},
+    world::{Balancer, Class, Disk, Engine, Owned, Provided, Seen, Target, Trouble},
 };
 
 /// The provider of the instances.
@@ -92,6 +92,12 @@ pub trait Engines: Send + Sync {
         None
     }
 
+    /// How much room there is on the disk under its images and containers; nothing where none of the stack's containers
+    /// on it can tell. Bounded in time.
+    async fn disk(&self, _node: &Node) -> Option<Disk> {
+        None
+    }
+
     /// Carries out one action with what no plan tells. `progress` gets a line now and then while it takes long (a pull's percentage).
     ///
     /// # Errors
@@ -138,6 +144,17 @@ pub struct Access {
     pub password: Secret,
     /// What of this is kept elsewhere, and so told nobody else.
     pub hidden: Vec<Secret>,
+    /// What a pull may take, where that is known.
+    pub room: Option<Room>,
+}
+
+/// The room for a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that were free when it was begun.
+    pub free: u64,
+    /// Bytes that must stay free, whatever comes of it.
+    pub reserve: u64,
 }
 
 /// Where a notice goes, and what only its receiver is to know.

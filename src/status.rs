@@ -34,6 +34,10 @@ pub enum Kind {
     ReleaseFailed,
     /// The registry has no such image, or does not give it out.
     ImageUnavailable,
+    /// There is no room for an image on an instance, and nothing more can make way for it.
+    NoRoom,
+    /// The disk of an instance is nearly full.
+    DiskFilling,
     /// A value that is kept elsewhere cannot be read: what needs it is neither made nor replaced.
     SecretUnavailable,
     /// Somebody could not be told of a release; it is tried again for a day.
@@ -272,9 +276,26 @@ pub struct InstanceStatus {
     pub node: Option<Node>,
     /// Its containers, by name.
     pub containers: std::collections::BTreeMap<String, ContainerStatus>,
+    /// The disk under its images and containers; nothing where none of its containers can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskStatus>,
     /// Why nothing is known of its containers, when nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
+}
+
+/// The disk under an instance's images and containers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskStatus {
+    /// Bytes in use and free.
+    pub total_bytes: u64,
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// How much of it is in use, in percent.
+    pub used_percent: u32,
+    /// How many images are on it.
+    pub images: usize,
 }
 
 /// One container.

@@ -93,6 +93,8 @@ pub enum Class {
     /// What it was sent with is used up: the instance that its idempotency token stands for has ended. It is sent
     /// anew with another.
     TokenSpent,
+    /// There is no space left where it belongs: room is made before it is tried again.
+    NoRoom,
 }
 
 /// All that was seen of one stack.
@@ -359,6 +361,10 @@ pub struct Engine {
     pub connections: BTreeMap<String, u32>,
     /// What its clock says, where that is known.
     pub clock: Option<Timestamp>,
+    /// Every image on it, wanted or not, ours or not, by its id.
+    pub stored: BTreeMap<String, ImageSeen>,
+    /// The file system under its images and containers. What is not here was not asked, or no container can tell.
+    pub disk: Option<Disk>,
 }
 
 impl Observed {
@@ -386,6 +392,33 @@ impl Engine {
     /// True while a container that is there, running or not, is in a network.
     pub fn is_used(&self, network: &NetworkSeen) -> bool {
         self.containers.values().any(|container| network.users.contains(&container.id))
+    }
+}
+
+/// An image on an engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ImageSeen {
+    /// Every name that it goes by: `app:1.2`, and by its digest `app@sha256:…`
+    /// ([`familiar`](crate::spec::image::familiar)).
+    pub names: BTreeSet<String>,
+    /// Bytes, unpacked; what it shares with other images is counted for each of them.
+    pub size: u64,
+}
+
+/// A file system, as `df` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Disk {
+    /// Bytes in use and free: what is kept back for the superuser is neither.
+    pub total: u64,
+    /// Bytes that are free.
+    pub free: u64,
+}
+
+impl Disk {
+    /// How much of it is in use, in percent, rounded up as `df` does.
+    pub fn used_percent(&self) -> u32 {
+        let used = u128::from(self.total.saturating_sub(self.free));
+        u32::try_from((used * 100).div_ceil(u128::from(self.total.max(1)))).unwrap_or(100)
     }
 }
 
@@ -470,6 +503,10 @@ pub enum Health {
     Unhealthy,
 }
 
+/// "Insufficient Storage" (RFC 4918, section 11.5): how an engine's "no space left on device" is told here, which it
+/// tells as a fault of any kind.
+pub const NO_ROOM: u16 = 507;
+
 /// How a call failed, as far as its class depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault<'a> {
@@ -505,6 +542,8 @@ impl Class {
                     ["InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientVolumeCapacity"];
                 if refused.contains(&code) {
                     Class::Terminal
+                } else if status == NO_ROOM {
+                    Class::NoRoom
                 } else if status == 429 || throttled.iter().any(|word| code.contains(word)) {
                     Class::Throttled
                 } else if status >= 500
@@ -562,6 +601,13 @@ mod tests {
     }
 
     #[test]
+    fn the_share_of_a_disk_that_is_in_use_is_rounded_up() {
+        let used = |total, free| Disk { total, free }.used_percent();
+        assert_eq!((used(1000, 145), used(1000, 1000), used(1000, 0), used(0, 0)), (86, 0, 100, 0));
+        assert_eq!(used(u64::MAX, 1), 100);
+    }
+
+    #[test]
     fn every_fault_has_the_class_that_tells_what_to_do() {
         let answer = |code, status| Class::of(Fault::Answer { code, status });
         assert_eq!(answer("ThrottlingException", 400), Class::Throttled);
@@ -572,6 +618,7 @@ mod tests {
         assert_eq!(answer("ExpiredTokenException", 403), Class::Transient);
         assert_eq!(answer("", 404), Class::Terminal);
         assert_eq!(answer("", 500), Class::Transient);
+        assert_eq!(answer("", NO_ROOM), Class::NoRoom);
         assert_eq!(Class::of(Fault::NoConnection), Class::Transient);
         assert_eq!(Class::of(Fault::NoAnswer), Class::UnknownOutcome);
         assert_eq!(Class::of(Fault::Identity), Class::Terminal);

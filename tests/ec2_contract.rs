@@ -230,6 +230,7 @@ fn stack(region: &str) -> Stack {
             log_max_files: 3,
         },
         tags: None,
+        upkeep: evenkeel::spec::Upkeep::default(),
     };
     Stack {
         name: format!("contract-{region}"),

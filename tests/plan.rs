@@ -17,6 +17,8 @@
 //! · `ask WORD APP[/CONTAINER]` (deploy, rollback, pause or resume, as an operator asks for it)
 //! · `secret REFERENCE => VALUE` (what is kept there now), `secret REFERENCE => refused WHY`, `secret REFERENCE => unread`
 //! · `registered DATABASE USER` (OpsWorks knows it, and who signs in there), `missing DATABASE` (and RDS does not)
+//! · `disk HOST TOTAL FREE` (in GiB), `disk HOST untold` (no container tells), `size IMAGE SIZE`, `stored HOST NAME SIZE` (an image
+//! that somebody else has brought), `named HOST IMAGE NAME` (somebody gives it a name of their own), `images` (every image that takes room, and what is free)
 //! · `runs IMAGE SECONDS [CODE]` (how long the runs of a job take, and how they end) · `jobs` (how each stands)
 //! · `deaf ANSWER` (nobody takes what is told of releases), `deaf no more`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
@@ -27,7 +29,7 @@ mod crowd;
 mod trial;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -39,7 +41,7 @@ use evenkeel::{
     plan::{Intent, forecast::forecast},
     secret::Secret,
     spec::{Reference, image},
-    world::{Class, ContainerSeen, Health, NetworkSeen, OwDatabase, Seen, State, Target, Trouble},
+    world::{Class, ContainerSeen, Disk, Health, ImageSeen, NetworkSeen, OwDatabase, Seen, State, Target, Trouble},
 };
 use trial::{Broken, Trial, first_digest};
 
@@ -92,6 +94,7 @@ fn end(mut trial: Trial) -> Option<Vec<String>> {
             end.push(format!("{name}: {} {target:?}", hosts.get(id).unwrap_or(id)));
         }
     }
+    end.extend(trial.images());
     end.extend(trial.receivers.heard.iter().map(|heard| format!("heard: {heard}")));
     end.sort();
     // Twice under one id is once.
@@ -238,7 +241,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             'rounds: for round in 0.. {
                 assert!(round < 3000, "never: {rest}");
                 let plan = trial.plan();
-                let mut lanes = std::collections::BTreeSet::new();
+                let mut lanes = BTreeSet::new();
                 for action in &plan.actions {
                     if lanes.insert(action.lane()) {
                         trial.carry_out(action);
@@ -452,11 +455,33 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.crash();
             trial.intents.clear();
             trial.releases.clear();
+            trial.operator.forget_history();
             trial.migrated.clear();
             trial.jobs = evenkeel::plan::Jobs::default();
             trial.receivers.lose();
         }
         "deaf" => trial.receivers.deaf = (rest != "no more").then(|| rest.to_owned()),
+        "disk" if words[1] == "untold" => drop(trial.untold.insert(words[0].into())),
+        "disk" => {
+            let disk = Disk { total: gib(words[1]), free: gib(words[2]) };
+            trial.untold.remove(words[0]);
+            trial.engine(words[0]).disk = Some(disk);
+        }
+        "size" => drop(trial.world.sizes.insert(words[0].into(), gib(words[1]))),
+        "stored" => {
+            let image = ImageSeen { names: BTreeSet::from([words[1].into()]), size: gib(words[2]) };
+            trial.engine(words[0]).stored.insert(format!("foreign-{}", words[1]), image);
+        }
+        "named" => {
+            let name = image::familiar(&image::pinned(words[1], &first_digest(words[1])));
+            let stored = trial.engine(words[0]).stored.values_mut().find(|image| image.names.contains(&name));
+            stored.expect("an image").names.insert(words[2].into());
+        }
+        "images" => {
+            for line in trial.images() {
+                let _ = writeln!(out, "  {line}");
+            }
+        }
         "vpc" => {
             let balancer = trial.world.seen.balancers.get_mut(&words[0].replace('_', " "));
             balancer.and_then(Seen::known_mut).expect("a balancer").vpc_id = Some(words[1].into());
@@ -517,6 +542,11 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         }
         other => panic!("{other}?"),
     }
+}
+
+/// So many GiB.
+fn gib(number: &str) -> u64 {
+    number.parse::<u64>().expect("GiB") << 30
 }
 
 fn told(plan: &evenkeel::plan::Plan, out: &mut String) {

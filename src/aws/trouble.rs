@@ -172,7 +172,9 @@ impl Call<'_> {
             match class {
                 Class::Throttled => "asked again more slowly".into(),
                 Class::Terminal => "correct the manifest".into(),
-                Class::Transient | Class::UnknownOutcome | Class::TokenSpent => "tried again later".into(),
+                Class::Transient | Class::UnknownOutcome | Class::TokenSpent | Class::NoRoom => {
+                    "tried again later".into()
+                }
             }
         }
     }

@@ -109,6 +109,7 @@ pub async fn run(args: Args) -> ExitCode {
                     | Kind::RolledBack
                     | Kind::Paused
                     | Kind::NotificationFailed
+                    | Kind::DiskFilling
             )
         });
         if args.json {
@@ -139,6 +140,7 @@ fn remembered(store: &Store, stack: &str) -> Result<Facts, StoreError> {
     Ok(Facts {
         intents: store.intents(stack)?,
         releases: store.releases(stack)?,
+        history: store.released(stack)?.into_iter().map(|one| one.released).collect(),
         migrated: store.migrated(stack)?,
         jobs: store.jobs(stack)?,
         wishes: store.wishes(stack)?,

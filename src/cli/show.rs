@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::{
     action::Action,
     plan::{Plan, forecast::Forecast},
-    spec::image,
-    status::{Event, JobStatus, StackStatus},
+    spec::{image, upkeep::in_words},
+    status::{DiskStatus, Event, JobStatus, StackStatus},
 };
 
 /// Prints a forecast.
@@ -64,6 +64,9 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
         if let Some(trouble) = &instance.engine {
             let _ = writeln!(out, "      {trouble}");
         }
+        if let Some(disk) = &instance.disk {
+            let _ = writeln!(out, "      {}", disk_text(disk));
+        }
         for (name, container) in &instance.containers {
             let _ = writeln!(out, "      {name:<18} {:<12} {}", container.state, image::shown(&container.image));
         }
@@ -89,6 +92,13 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
     out
 }
 
+/// One disk on a line.
+fn disk_text(disk: &DiskStatus) -> String {
+    let (free, total) = (in_words(disk.free_bytes), in_words(disk.total_bytes));
+    let images = if disk.images == 1 { "image" } else { "images" };
+    format!("disk: {}% in use, {free} of {total} free, {} {images}", disk.used_percent, disk.images)
+}
+
 /// One job on a line.
 fn job_text(job: &JobStatus) -> String {
     let time = |at: jiff::Timestamp| at.strftime("%F %H:%M UTC").to_string();
@@ -112,6 +122,12 @@ mod tests {
         action::Outcome,
         status::{LastRun, RunStatus},
     };
+
+    #[test]
+    fn a_disk_tells_how_much_of_it_is_in_use() {
+        let disk = DiskStatus { total_bytes: 118 << 30, free_bytes: 10 << 30, used_percent: 92, images: 7 };
+        assert_eq!(disk_text(&disk), "disk: 92% in use, 10 GiB of 118 GiB free, 7 images");
+    }
 
     #[test]
     fn a_job_tells_what_runs_what_waits_and_how_the_last_run_went() {

@@ -9,6 +9,10 @@ use crate::world::Class;
 /// How long an action that cannot succeed as things stand is left alone, unless the manifest changes before.
 const TERMINAL: Duration = Duration::from_secs(60);
 
+/// The same where a disk is full: each try fills it again, and who needs it meanwhile has none. It is tried at once
+/// when room was made.
+const NO_ROOM: Duration = Duration::from_secs(10 * 60);
+
 /// The waits after consecutive failures of one thing.
 #[derive(Debug)]
 pub struct Waits {
@@ -34,6 +38,7 @@ impl Waits {
         let next = self.waits.next_backoff().unwrap_or(TERMINAL);
         match class {
             Class::Terminal => TERMINAL,
+            Class::NoRoom => NO_ROOM,
             // The API asked for fewer calls: begin where the others are after a few failures.
             Class::Throttled => next.max(Duration::from_secs(2)),
             Class::Transient | Class::UnknownOutcome | Class::TokenSpent => next,
@@ -63,5 +68,6 @@ mod tests {
     #[test]
     fn what_cannot_succeed_is_tried_rarely() {
         assert_eq!(Waits::default().after(Class::Terminal), TERMINAL);
+        assert_eq!(Waits::default().after(Class::NoRoom), NO_ROOM);
     }
 }

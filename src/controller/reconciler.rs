@@ -24,7 +24,7 @@ use crate::{
     plan::{Facts, Failure, Intent, Plan, fleet, plan},
     spec::Desired,
     status::{AppStatus, Condition, Event, Kind, Phase, StackStatus},
-    store::{Store, StoreError},
+    store::{Store, StoreError, last_of_each},
     world::{Class, Observed, Seen, Target, Trouble},
 };
 
@@ -207,7 +207,8 @@ impl Reconciler {
     /// Reads what is on record.
     fn remember(&mut self) -> Result<(), StoreError> {
         self.facts.intents = self.store.intents(&self.key())?;
-        self.facts.releases = self.store.releases(&self.key())?;
+        self.facts.history = self.store.released(&self.key())?.into_iter().map(|one| one.released).collect();
+        self.facts.releases = last_of_each(&self.facts.history);
         self.facts.migrated = self.store.migrated(&self.key())?;
         self.facts.jobs = self.store.jobs(&self.key())?;
         self.facts.told = self.store.told(&self.key())?;
@@ -302,6 +303,9 @@ impl Reconciler {
                     }
                     self.facts.failures.remove(&key);
                     self.waits.remove(&key);
+                    if let Action::Engine { node, what: EngineAction::RemoveImage { .. } } = &action {
+                        self.facts.made_room(&node.hostname);
+                    }
                     let news = News::Done(key, seconds);
                     match action.is_routine() {
                         true => self.report.news(&self.desired.stack.name, &news),
@@ -525,6 +529,7 @@ fn blocks(condition: &Condition, plan: &Plan, facts: &Facts) -> bool {
         Kind::Conflict
         | Kind::ReleaseFailed
         | Kind::ImageUnavailable
+        | Kind::NoRoom
         | Kind::MigrationFailed
         | Kind::Failing
         | Kind::Refused

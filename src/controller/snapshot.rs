@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     plan::{container::is_ours, fleet},
     spec::Desired,
-    status::{ContainerStatus, InstanceStatus},
+    status::{ContainerStatus, DiskStatus, InstanceStatus},
     world::{ContainerSeen, Health, Instance, Observed, Seen, State, Target},
 };
 
@@ -24,6 +24,7 @@ pub fn instances(desired: &Desired, seen: &Observed) -> Vec<InstanceStatus> {
                     .collect(),
                 node: fleet::node(&desired.stack, layer, instance),
                 containers: containers(desired, instance, seen),
+                disk: disk(instance, seen),
                 engine: match seen.engines.get(&instance.hostname) {
                     Some(Seen::Unknown(trouble)) => Some(trouble.message.clone()),
                     _ => None,
@@ -55,6 +56,17 @@ fn containers(desired: &Desired, instance: &Instance, seen: &Observed) -> BTreeM
             .collect(),
         _ => BTreeMap::new(),
     }
+}
+
+fn disk(instance: &Instance, seen: &Observed) -> Option<DiskStatus> {
+    let engine = seen.engines.get(&instance.hostname)?.known()?;
+    let disk = engine.disk?;
+    Some(DiskStatus {
+        total_bytes: disk.total,
+        free_bytes: disk.free,
+        used_percent: disk.used_percent(),
+        images: engine.stored.len(),
+    })
 }
 
 fn state(container: &ContainerSeen) -> String {

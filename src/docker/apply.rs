@@ -10,20 +10,23 @@ use bollard::{
     },
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptionsBuilder,
-        RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
-        WaitContainerOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
+        StopContainerOptions, WaitContainerOptionsBuilder,
     },
 };
 use futures_util::StreamExt;
 
 use super::{
-    STACK_LABEL, create, pull,
+    STACK_LABEL, create,
+    disk::Tellers,
+    pull,
     transport::{Client, Transport},
     trouble,
 };
 use crate::{
     action::{EngineAction, Node, Run, StopHow},
     ports::{Given, Progress},
+    spec::image::{familiar, shown},
     world::{Class, Fault, Trouble},
 };
 
@@ -36,6 +39,7 @@ const STOP_TAKES_SIGNAL: usize = 42;
 
 pub(super) async fn apply(
     transport: &Transport,
+    tellers: &Tellers,
     node: &Node,
     what: &EngineAction,
     given: &Given,
@@ -43,7 +47,7 @@ pub(super) async fn apply(
 ) -> Result<(), Trouble> {
     let limit = match what {
         EngineAction::Pull { image } => {
-            return pull::pull(transport, node, image, given.login.as_ref(), progress).await;
+            return pull::pull(transport, tellers, node, image, given, progress).await;
         }
         EngineAction::Stop { stop, .. } => stop.timeout + AFTER_STOP,
         _ => LIMIT,
@@ -69,6 +73,7 @@ impl Call<'_> {
             EngineAction::Stop { id, stop, .. } => self.stop(id, stop).await,
             EngineAction::Rename { id, from, to } => self.rename(id, from, to).await,
             EngineAction::Remove { id, .. } => self.remove(id).await,
+            EngineAction::RemoveImage { image } => self.remove_image(image).await,
         }
     }
 
@@ -263,6 +268,20 @@ impl Call<'_> {
                 Ok(())
             }
             outcome => self.settle(outcome),
+        }
+    }
+
+    /// By its name and without force: an image that has other names keeps them, and one that a container is made from
+    /// stays. Source: "Remove an image" of the Docker Engine API.
+    async fn remove_image(&self, image: &str) -> Result<(), Trouble> {
+        let options = RemoveImageOptionsBuilder::new().force(false).noprune(false).build();
+        match self.client.docker.remove_image(&familiar(image), Some(options), None).await {
+            Err(Error::DockerResponseServerError { status_code: 409, message }) => {
+                let host = &self.node.hostname;
+                let message = format!("cannot remove the image {} from {host}: {}", shown(image), message.trim());
+                Err(Trouble { class: Class::Transient, message })
+            }
+            outcome => self.settle(outcome.map(|_| ())),
         }
     }
 

@@ -1,8 +1,19 @@
-//! Which of the wanted images an engine has.
+//! The images that an engine has, and which of them are wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::models::ImageSummary;
+
+use crate::{spec::image::familiar, world::ImageSeen};
+
+/// Every image, by its id.
+pub(super) fn stored(images: &[ImageSummary]) -> BTreeMap<String, ImageSeen> {
+    let seen = |image: &ImageSummary| {
+        let names = image.repo_tags.iter().chain(&image.repo_digests).filter(|name| !name.starts_with("<none>"));
+        ImageSeen { names: names.map(|name| familiar(name)).collect(), size: image.size.try_into().unwrap_or_default() }
+    };
+    images.iter().map(|image| (image.id.clone(), seen(image))).collect()
+}
 
 /// The wanted references that are present, with the id of each.
 pub(super) fn present(wanted: &BTreeSet<String>, images: &[ImageSummary]) -> BTreeMap<String, String> {
@@ -15,34 +26,26 @@ pub(super) fn present(wanted: &BTreeSet<String>, images: &[ImageSummary]) -> BTr
     wanted.iter().filter_map(|name| Some((name.clone(), (*ids.get(&familiar(name))?).clone()))).collect()
 }
 
-/// The name under which an engine lists an image: without Docker Hub's host, with `latest` where there is no tag,
-/// and without the tag where there is a digest.
-pub(super) fn familiar(name: &str) -> String {
-    let name = ["docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/"]
-        .iter()
-        .find_map(|host| name.strip_prefix(host))
-        .unwrap_or(name);
-    match name.split_once('@') {
-        Some((name, digest)) => format!("{}@{digest}", split_tag(name).0),
-        None if name.starts_with("sha256:") => name.to_owned(),
-        None => {
-            let (repository, tag) = split_tag(name);
-            format!("{repository}:{}", tag.unwrap_or("latest"))
-        }
-    }
-}
-
-/// A colon in the last part of the path begins a tag; one before it, a registry's port.
-fn split_tag(name: &str) -> (&str, Option<&str>) {
-    match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
-        _ => (name, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_that_lost_its_names_has_none() {
+        let image = |id: &str, tags: &[&str], digests: &[&str], size| ImageSummary {
+            id: id.into(),
+            repo_tags: tags.iter().map(ToString::to_string).collect(),
+            repo_digests: digests.iter().map(ToString::to_string).collect(),
+            size,
+            ..ImageSummary::default()
+        };
+        let seen = stored(&[
+            image("1", &["<none>:<none>"], &["<none>@<none>"], -1),
+            image("2", &[], &["docker.io/library/app@sha256:d"], 7),
+        ]);
+        assert_eq!(seen["1"], ImageSeen::default());
+        assert_eq!(seen["2"], ImageSeen { names: ["app@sha256:d".to_owned()].into(), size: 7 });
+    }
 
     #[test]
     fn an_image_is_found_under_every_way_of_writing_its_name() {

@@ -50,13 +50,7 @@ async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error
     let (clock, listed, images, volumes, networks) = tokio::try_join!(
         client.clock(),
         client.docker.list_containers(Some(all)),
-        async {
-            if wanted.is_empty() {
-                return Ok(Vec::new());
-            }
-            let digests = ListImagesOptions { digests: true, ..ListImagesOptions::default() };
-            client.docker.list_images(Some(digests)).await
-        },
+        client.docker.list_images(Some(ListImagesOptions { digests: true, ..ListImagesOptions::default() })),
         client.docker.list_volumes(None::<ListVolumesOptions>),
         client.docker.list_networks(None::<ListNetworksOptions>),
     )?;
@@ -74,6 +68,8 @@ async fn see(client: &Client, wanted: &BTreeSet<String>) -> Result<Engine, Error
         networks,
         connections: BTreeMap::new(),
         clock,
+        stored: images::stored(&images),
+        disk: None,
     })
 }
 

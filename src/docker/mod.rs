@@ -8,6 +8,7 @@ pub mod authority;
 mod certs;
 mod connections;
 mod create;
+mod disk;
 mod events;
 mod exec;
 mod health;
@@ -37,7 +38,7 @@ pub use ssh::Keys;
 use crate::{
     action::{EngineAction, Node},
     ports::{self, Given, HostKeys, Login, Progress},
-    world::{Engine, Seen, Trouble},
+    world::{Disk, Engine, Seen, Trouble},
 };
 
 /// The label that marks a container as Evenkeel's; its value is the stack's name.
@@ -61,12 +62,13 @@ const JOB_LABEL: &str = "evenkeel.job";
 #[derive(Debug)]
 pub struct Engines {
     transport: transport::Transport,
+    tellers: disk::Tellers,
 }
 
 impl Engines {
     /// Reads nothing yet, and connects to nothing.
     pub fn new(certs: Certs, keys: Keys, host_keys: Arc<dyn HostKeys>) -> Engines {
-        Engines { transport: transport::Transport::new(certs, keys, host_keys) }
+        Engines { transport: transport::Transport::new(certs, keys, host_keys), tellers: disk::Tellers::default() }
     }
 }
 
@@ -81,11 +83,15 @@ impl ports::Engines for Engines {
     }
 
     async fn apply(&self, node: &Node, what: &EngineAction, given: &Given, progress: &Progress) -> Result<(), Trouble> {
-        apply::apply(&self.transport, node, what, given, progress).await
+        apply::apply(&self.transport, &self.tellers, node, what, given, progress).await
     }
 
     async fn connections(&self, node: &Node, id: &str) -> Option<u32> {
         connections::count(&self.transport, node, id).await
+    }
+
+    async fn disk(&self, node: &Node) -> Option<Disk> {
+        self.tellers.look(&self.transport, node).await
     }
 
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>) {

@@ -9,49 +9,102 @@ use bollard::{errors::Error, models::CreateImageInfo, query_parameters::CreateIm
 use futures_util::{Stream, StreamExt};
 
 use super::{
-    images,
+    disk::Tellers,
     login::{self, credentials},
     transport::{Client, Transport},
     trouble,
 };
 use crate::{
     action::Node,
-    ports::{Login, Progress},
-    spec::image::digest,
-    world::{Class, Fault, Trouble},
+    ports::{Given, Login, Progress, Room},
+    spec::{
+        image::{digest, familiar, shown},
+        upkeep::in_words,
+    },
+    world::{Class, Fault, NO_ROOM, Trouble},
 };
 
 /// How long the engine may say nothing at all while it pulls.
 const SILENCE: Duration = Duration::from_secs(180);
 /// How long the engine may take to agree on an API version.
 const HELLO: Duration = Duration::from_secs(10);
+/// The time between two looks at how much is left free.
+const LOOK: Duration = Duration::from_secs(2);
 /// The time between two lines of progress.
 const BEAT: Duration = Duration::from_millis(500);
 
 /// Pulls until the image is there. The caller limits the whole; this limits the silence.
 pub(super) async fn pull(
     transport: &Transport,
+    tellers: &Tellers,
     node: &Node,
     image: &str,
-    login: Option<&Login>,
+    given: &Given,
     progress: &Progress,
 ) -> Result<(), Trouble> {
     let client = transport.within(node, HELLO, |client| async { Ok(client) }).await?;
-    let pulled = with(&client, node, image, login, progress).await;
+    let pulling = with(&client, node, image, given, progress);
+    // An engine gives up a pull, and what it has of it, when nobody listens any more.
+    let pulled = match given.room {
+        None => pulling.await,
+        Some(room) => tokio::select! {
+            pulled = pulling => pulled,
+            free = filled(tellers, &client, node, room) => Err(fills(node, image, free, room)),
+        },
+    };
     if pulled.is_err() {
         transport.forget(node);
     }
     pulled
 }
 
-async fn with(
-    client: &Client,
-    node: &Node,
-    image: &str,
-    login: Option<&Login>,
-    progress: &Progress,
-) -> Result<(), Trouble> {
-    match follow(events(client, image, login), node, (image, login.is_some()), progress).await {
+/// Ends when less is free than must stay free, with what is.
+async fn filled(tellers: &Tellers, client: &Client, node: &Node, room: Room) -> u64 {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let asked = tokio::time::timeout(HELLO, tellers.ask(client, node));
+        if let Ok(Ok(Some(disk))) = asked.await
+            && disk.free < room.reserve
+        {
+            return disk.free;
+        }
+    }
+}
+
+fn fills(node: &Node, image: &str, free: u64, room: Room) -> Trouble {
+    Trouble {
+        class: Class::of(Fault::Answer { code: "", status: NO_ROOM }),
+        message: format!(
+            "the pull of {} on {} was given up: it left {} free of the {} before it, and {} are to stay free \
+             (docker.disk.reserve)",
+            shown(image),
+            node.hostname,
+            in_words(free),
+            in_words(room.free),
+            in_words(room.reserve)
+        ),
+    }
+}
+
+/// What is to be downloaded is more than there is room for: unpacked it takes as much again, at the least.
+fn too_large(node: &Node, image: &str, download: u64, room: Room) -> Trouble {
+    Trouble {
+        class: Class::of(Fault::Answer { code: "", status: NO_ROOM }),
+        message: format!(
+            "the pull of {} on {} was given up: it downloads {} and more, which takes twice that while it is unpacked; \
+             {} are free, of which {} are to stay free (docker.disk.reserve)",
+            shown(image),
+            node.hostname,
+            in_words(download),
+            in_words(room.free),
+            in_words(room.reserve)
+        ),
+    }
+}
+
+async fn with(client: &Client, node: &Node, image: &str, given: &Given, progress: &Progress) -> Result<(), Trouble> {
+    let login = given.login.as_ref();
+    match follow(events(client, image, login), node, (image, login.is_some()), given.room, progress).await {
         Err(trouble) if says_nothing(&trouble) && is_there(client, image).await => Ok(()),
         followed => followed,
     }
@@ -59,12 +112,12 @@ async fn with(
 
 /// How the telling of a pull ended need not be how the pull did: what the engine has by then says more.
 fn says_nothing(trouble: &Trouble) -> bool {
-    !matches!(trouble.class, Class::Terminal | Class::Throttled)
+    !matches!(trouble.class, Class::Terminal | Class::Throttled | Class::NoRoom)
 }
 
 /// Whether an image that is fixed to a digest is on the engine. One under a tag alone may be an older one.
 async fn is_there(client: &Client, image: &str) -> bool {
-    let name = images::familiar(image);
+    let name = familiar(image);
     let look = tokio::time::timeout(HELLO, client.docker.inspect_image(&name));
     digest(image).is_some() && matches!(look.await, Ok(Ok(_)))
 }
@@ -75,7 +128,7 @@ fn events(
     login: Option<&Login>,
 ) -> impl Stream<Item = Result<CreateImageInfo, Error>> + use<> {
     // Without a tag, the engine would pull every tag there is.
-    let options = CreateImageOptionsBuilder::new().from_image(&images::familiar(image)).build();
+    let options = CreateImageOptionsBuilder::new().from_image(&familiar(image)).build();
     Box::pin(client.docker.create_image(Some(options), None, login.map(|login| credentials(image, login))))
 }
 
@@ -83,6 +136,7 @@ async fn follow(
     mut events: impl Stream<Item = Result<CreateImageInfo, Error>> + Unpin,
     node: &Node,
     (image, named): (&str, bool),
+    room: Option<Room>,
     progress: &Progress,
 ) -> Result<(), Trouble> {
     let mut layers = Layers::default();
@@ -97,6 +151,10 @@ async fn follow(
                 return Err(refused(node, (image, named), status_code, &message));
             }
             Some(Err(error)) => return Err(trouble::of(node, &error)),
+        }
+        let download = layers.download();
+        if let Some(room) = room.filter(|room| download.saturating_mul(2) > room.free.saturating_sub(room.reserve)) {
+            return Err(too_large(node, image, download, room));
         }
         if let Some(percent) = layers.percent()
             && told.is_none_or(|at: Instant| at.elapsed() >= BEAT)
@@ -130,6 +188,11 @@ impl Layers {
         }
     }
 
+    /// Bytes to download, as far as is known: an engine tells of a layer when it begins with it.
+    fn download(&self) -> u64 {
+        self.0.values().map(|(_, total)| u64::try_from(*total).unwrap_or_default()).sum()
+    }
+
     fn percent(&self) -> Option<i64> {
         let (current, total) = self.0.values().fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
         (total > 0).then(|| (current * 100 / total).clamp(0, 100))
@@ -145,8 +208,8 @@ fn refused(node: &Node, (image, named): (&str, bool), status: u16, words: &str) 
         (401, login::advice(named))
     } else if has(&["manifest unknown", "not found", "no such image", "name unknown", "does not exist"]) {
         (404, "push that tag, or correct the image in the manifest")
-    } else if has(&["no space left"]) {
-        (507, "make room on the instance's Docker volume")
+    } else if trouble::is_full(words) {
+        (NO_ROOM, "make room on the instance's Docker volume")
     } else {
         (status, "check that the instance reaches the registry")
     };
@@ -196,7 +259,7 @@ mod tests {
         let burst: Vec<_> = std::iter::once(event("a", "Downloading", 43, 100))
             .chain((0..1000).map(|at| event("b", "Downloading", at, 1000)))
             .collect();
-        follow(stream::iter(burst), &node(), ("app:1.1", false), &progress).await.unwrap();
+        follow(stream::iter(burst), &node(), ("app:1.1", false), None, &progress).await.unwrap();
         assert_eq!(*lines.lock().unwrap(), ["pull app:1.1 docker1 43%"]);
     }
 
@@ -238,7 +301,7 @@ mod tests {
         let fixed = format!("r.example.com/app:1@sha256:{}", "0".repeat(64));
         for (has_it, image, well) in [(true, fixed.as_str(), true), (false, &fixed, false), (true, "app:1", false)] {
             let node = engine(has_it).await;
-            let pulled = with(&plain(&node), &node, image, None, &progress).await;
+            let pulled = with(&plain(&node), &node, image, &Given::default(), &progress).await;
             assert_eq!(pulled.is_ok(), well, "{image}: {pulled:?}");
             if let Err(trouble) = pulled {
                 assert!(trouble.message.contains("bytes remaining on stream"), "{trouble:?}");
@@ -261,11 +324,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pull_that_cannot_fit_is_given_up_before_it_fills_the_disk() {
+        let (progress, _) = listener();
+        let pull = async |free| {
+            let events = [event("a", "Downloading", 1, 300), event("b", "Downloading", 1, 200)];
+            let room = Some(Room { free, reserve: 100 });
+            follow(stream::iter(events), &node(), ("app:2", false), room, &progress).await
+        };
+        assert_eq!(pull(1100).await, Ok(()));
+        let trouble = pull(1099).await.unwrap_err();
+        assert_eq!(trouble.class, Class::NoRoom);
+        assert!(trouble.message.contains("it downloads 500 bytes and more"), "{}", trouble.message);
+        assert!(
+            trouble.message.ends_with("1.1 KiB are free, of which 100 bytes are to stay free (docker.disk.reserve)")
+        );
+    }
+
+    #[tokio::test]
     async fn an_error_within_the_stream_fails_the_pull() {
         let (progress, _) = listener();
         let error = "manifest for app:9 not found: manifest unknown: manifest unknown".to_owned();
         let events = stream::iter([event("a", "Downloading", 1, 2), Err(Error::DockerStreamError { error })]);
-        let trouble = follow(events, &node(), ("app:9", false), &progress).await.unwrap_err();
+        let trouble = follow(events, &node(), ("app:9", false), None, &progress).await.unwrap_err();
         assert_eq!(trouble.class, Class::Terminal);
         assert!(trouble.message.starts_with("cannot pull app:9 on docker1: manifest for app:9 not found"));
         assert!(trouble.message.ends_with("push that tag, or correct the image in the manifest"));
@@ -279,6 +359,6 @@ mod tests {
         assert_eq!(class(500, "toomanyrequests: You have reached your pull rate limit"), Class::Throttled);
         assert_eq!(class(500, "Head \"https://r/v2/app\": no basic auth credentials"), Class::Terminal);
         assert_eq!(class(404, "pull access denied for app, repository does not exist"), Class::Terminal);
-        assert_eq!(class(500, "write /var/lib/docker/tmp: no space left on device"), Class::Transient);
+        assert_eq!(class(500, "write /var/lib/docker/tmp: no space left on device"), Class::NoRoom);
     }
 }

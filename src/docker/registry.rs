@@ -8,7 +8,6 @@ use std::time::Duration;
 use bollard::errors::Error;
 
 use super::{
-    images,
     login::{self, credentials},
     transport::Transport,
     trouble,
@@ -16,7 +15,7 @@ use super::{
 use crate::{
     action::Node,
     ports::Login,
-    spec::image,
+    spec::image::{self, familiar},
     world::{Class, Fault, Seen, Trouble},
 };
 
@@ -33,7 +32,7 @@ pub(super) async fn digest(
 ) -> Result<Seen<String>, Trouble> {
     transport
         .within(node, LIMIT, |client| async move {
-            let name = images::familiar(image);
+            let name = familiar(image);
             let asked = client.docker.inspect_registry_image(&name, login.map(|login| credentials(image, login)));
             let Ok(answer) = tokio::time::timeout(PATIENCE, asked).await else {
                 return Ok(Seen::Unknown(hangs(node, image)));

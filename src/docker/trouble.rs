@@ -38,6 +38,7 @@ pub(super) fn no_name(node: &Node, name: &str) -> Trouble {
 /// The engine answered with an error.
 pub(super) fn answer(node: &Node, status: u16, message: &str) -> Trouble {
     let advice = match status {
+        _ if is_full(message) => "; make room on the instance's Docker volume, or declare a larger one",
         401 | 403 => "; check what an authorization plugin of that engine allows the controller",
         500.. => "; it is tried again, see the log of dockerd on that instance if it stays",
         _ => "",
@@ -46,6 +47,11 @@ pub(super) fn answer(node: &Node, status: u16, message: &str) -> Trouble {
         class: Class::of(Fault::Answer { code: "", status }),
         message: format!("the Docker engine of {} says: {}{advice}", node.hostname, message.trim()),
     }
+}
+
+/// Whether the engine says that a disk is full: in the words of the kernel (`ENOSPC`), whatever the status.
+pub(super) fn is_full(message: &str) -> bool {
+    message.to_lowercase().contains("no space left on device")
 }
 
 /// No answer came within the limit.

@@ -16,8 +16,8 @@ impl Picture {
     /// What the action needs and no plan tells. Nothing when a value is not the one any more that was planned with: the
     /// next plan is another.
     pub fn given(&self, desired: &Desired, action: &Action) -> Option<Given> {
-        let what = match action {
-            Action::Engine { what, .. } => what,
+        let (node, what) = match action {
+            Action::Engine { node, what } => (node, what),
             Action::Deliver { delivery } => {
                 return Some(Given { address: Some(self.address(desired, delivery)?), ..Given::default() });
             }
@@ -30,7 +30,10 @@ impl Picture {
             EngineAction::Create { run } => {
                 Some(Given { env: planned(&self.secrets, &run.secrets)?, ..Given::default() })
             }
-            EngineAction::Pull { image } => Some(Given { login: self.login(desired, image).ok()?, ..Given::default() }),
+            EngineAction::Pull { image } => {
+                let (login, room) = (self.login(desired, image).ok()?, self.room(desired, &node.hostname));
+                Some(Given { login, room, ..Given::default() })
+            }
             _ => Some(Given::default()),
         }
     }

@@ -20,6 +20,8 @@ pub struct Facts {
     pub intents: BTreeMap<String, Intent>,
     /// The last release of each container that is on record, by app and container.
     pub releases: BTreeMap<(String, String), Released>,
+    /// Every release on record, the oldest first.
+    pub history: Vec<Released>,
     /// Migrations that went well, by app, container and key.
     pub migrated: BTreeSet<(String, String, String)>,
     /// What is on record of what is run by the clock.
@@ -114,7 +116,15 @@ impl Facts {
     /// Takes a release for recorded.
     pub fn record(&mut self, release: &Release, now: Timestamp) {
         let key = (release.app.clone(), release.container.clone());
-        self.releases.insert(key, Released { release: release.clone(), since: now });
+        let released = Released { release: release.clone(), since: now };
+        self.history.push(released.clone());
+        self.releases.insert(key, released);
+    }
+
+    /// Room was made on an instance: what failed for want of it is tried again at once.
+    pub fn made_room(&mut self, hostname: &str) {
+        let on = format!("{hostname}: ");
+        self.failures.retain(|key, failure| failure.trouble.class != Class::NoRoom || !key.starts_with(&on));
     }
 
     /// Takes everything that is to be recorded for recorded; true when there was one.

@@ -15,9 +15,9 @@ use jiff::Timestamp;
 use super::{Plan, container::is_live, fleet, render::label};
 use crate::{
     action::{Action, EngineAction, Run, Tagged, Tags},
-    spec::{Desired, data_source::is_arn},
+    spec::{Desired, data_source::is_arn, image::familiar},
     world::{
-        Balancer, ContainerSeen, Engine, Health, Instance, NetworkSeen, Observed, OwApp, OwDatabase, OwLayer, OwStack,
+        Balancer, ContainerSeen, Engine, Health, ImageSeen, Instance, NetworkSeen, Observed, OwApp, OwDatabase, OwLayer, OwStack,
         Rest, Seen, State, Target, tag,
     },
 };
@@ -32,6 +32,8 @@ pub struct World {
     pub seen: Observed,
     /// Its clock.
     pub now: Timestamp,
+    /// What images take, by the beginning of their references; others take nothing.
+    pub sizes: BTreeMap<String, u64>,
     made: usize,
     no_layers: Vec<OwLayer>,
     no_apps: Vec<OwApp>,
@@ -41,7 +43,12 @@ impl World {
     /// A world that is as it was seen.
     pub fn new(seen: Observed, now: Timestamp) -> World {
         let made = last_made(&seen);
-        World { seen, now, made, no_layers: Vec::new(), no_apps: Vec::new() }
+        World { seen, now, sizes: BTreeMap::new(), made, no_layers: Vec::new(), no_apps: Vec::new() }
+    }
+
+    /// What an image takes.
+    pub fn size(&self, image: &str) -> u64 {
+        self.sizes.iter().find(|(of, _)| image.starts_with(of.as_str())).map_or(0, |(_, size)| *size)
     }
 
     fn id(&mut self, kind: &str) -> String {
@@ -195,8 +202,9 @@ impl World {
             Action::Engine { node, what } => {
                 let id = self.id("container");
                 let now = self.now;
+                let size = if let EngineAction::Pull { image } = &what { self.size(image) } else { 0 };
                 if let Some(engine) = self.seen.engines.get_mut(&node.hostname).and_then(Seen::known_mut) {
-                    on_engine(engine, what, id, now);
+                    on_engine(engine, what, id, now, size);
                 }
             }
         }
@@ -379,11 +387,10 @@ fn for_known<T>(seen: &mut Seen<T>, empty: impl FnOnce() -> T) -> &mut T {
     }
 }
 
-fn on_engine(engine: &mut Engine, what: EngineAction, id: String, now: Timestamp) {
+fn on_engine(engine: &mut Engine, what: EngineAction, id: String, now: Timestamp, size: u64) {
     match what {
-        EngineAction::Pull { image } => {
-            engine.images.insert(image.clone(), format!("(image id of {image})"));
-        }
+        EngineAction::Pull { image } => pull(engine, &image, size),
+        EngineAction::RemoveImage { image } => remove_image(engine, &familiar(&image)),
         EngineAction::CreateVolume { name, .. } => {
             engine.volumes.insert(name);
         }
@@ -435,6 +442,35 @@ fn on_engine(engine: &mut Engine, what: EngineAction, id: String, now: Timestamp
             }
         }
         EngineAction::Remove { id, .. } => engine.containers.retain(|_, c| c.id != id || is_live(c)),
+    }
+}
+
+/// It takes what its image takes, where that is said.
+fn pull(engine: &mut Engine, image: &str, size: u64) {
+    let id = format!("(image id of {image})");
+    engine.images.insert(image.to_owned(), id.clone());
+    if let std::collections::btree_map::Entry::Vacant(place) = engine.stored.entry(id) {
+        place.insert(ImageSeen { names: BTreeSet::from([familiar(image)]), size });
+        if let Some(disk) = &mut engine.disk {
+            disk.free = disk.free.saturating_sub(size);
+        }
+    }
+}
+
+/// One that a container is made from stays; one that has another name loses this one.
+fn remove_image(engine: &mut Engine, name: &str) {
+    let Some((id, image)) = engine.stored.iter_mut().find(|(_, image)| image.names.contains(name)) else { return };
+    let (id, size) = (id.clone(), image.size);
+    if image.names.len() == 1 && engine.containers.values().any(|container| container.image_id == id) {
+        return;
+    }
+    image.names.remove(name);
+    engine.images.retain(|reference, _| familiar(reference) != name);
+    if image.names.is_empty() {
+        engine.stored.remove(&id);
+        if let Some(disk) = &mut engine.disk {
+            disk.free += size;
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl Intent {
     /// the token is kept: with another one, a second thing could come to be.
     pub fn outlives(&self, class: Class) -> bool {
         match class {
-            Class::Terminal | Class::Throttled => self.resent,
+            Class::Terminal | Class::Throttled | Class::NoRoom => self.resent,
             Class::TokenSpent => false,
             Class::Transient | Class::UnknownOutcome => true,
         }

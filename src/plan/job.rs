@@ -44,7 +44,7 @@ pub(super) fn plan(
     let found = found(known, &hosts);
     for slot in jobs {
         let Some(job) = &slot.container.cron else { continue };
-        let one = One { known, slot, job, hosts: &hosts, slots };
+        let one = One { known, layer, slot, job, hosts: &hosts, slots };
         one.plan(plan, &found);
     }
     let is_declared = |one: &&Found<'_>| jobs.iter().any(|slot| one.turn.is_of(&slot.app.name, &slot.container.name));
@@ -92,6 +92,7 @@ pub(super) fn running_on<'a>(engine: &'a Engine, stack: &str) -> Option<&'a str>
 /// One job.
 struct One<'a> {
     known: &'a Known<'a>,
+    layer: &'a Layer,
     slot: &'a Slot<'a>,
     job: &'a Job,
     hosts: &'a [Host<'a>],

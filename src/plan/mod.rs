@@ -11,6 +11,7 @@ pub mod collect;
 mod connected;
 pub mod container;
 mod deadline;
+mod disk;
 mod drain;
 pub mod ec2;
 pub mod facts;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     Facts, Plan,
     collect::leftovers,
+    disk::{Place as Disk, Room},
     ec2, fleet, job,
     lineup::lineup,
     migration::{migrate, wait_for_strays},
@@ -58,6 +59,26 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, layer: &Layer, seen: &Obs
     if !slots.is_empty() {
         services_of(plan, &known, layer, &slots, staying);
     }
+    look_after_disks(plan, &known, layer, staying);
+}
+
+/// Old images go once nothing else is to be done, or as soon as the disk is nearly full.
+fn look_after_disks(plan: &mut Plan, known: &Known<'_>, layer: &Layer, staying: &[&Instance]) {
+    let at_rest = plan.is_done();
+    for instance in staying {
+        let hostname = instance.hostname.as_str();
+        let node = fleet::node(&known.desired.stack, layer, instance);
+        let engine = known.engines.iter().find(|(name, _)| *name == hostname);
+        let (Some(node), Some((_, engine))) = (node, engine) else { continue };
+        let disk = Disk { known, layer, hostname, engine };
+        let warning = disk.warning();
+        let is_here = |it: &Action| matches!(it, Action::Engine { node, .. } if node.hostname == hostname);
+        let is_time = at_rest || (warning.is_some() && !plan.actions.iter().any(is_here));
+        plan.conditions.extend(warning);
+        for what in if is_time { disk.tidy() } else { Vec::new() } {
+            plan.attempt(hostname, Action::Engine { node: node.clone(), what }, known.facts, known.now);
+        }
+    }
 }
 
 /// A load balancer that gives no answer stops what depends on it.
@@ -79,13 +100,14 @@ fn services_of(plan: &mut Plan, known: &Known<'_>, layer: &Layer, slots: &[Slot<
     let mut desk = Desk { layer, seen, facts, now, rollout: careful(slots, layer), pulls: Vec::new() };
     wait_for_strays(plan, known, slots);
     let mut views = desk.views(plan, desired, slots, staying, engines);
-    wait_for_failed_pulls(&mut views, facts);
+    let rooms = rooms(known, layer, &mut views);
+    wait_for_missing_images(&mut views, facts, &rooms);
     let soaks = views.iter().any(|view| desk.soaks_until(view).is_some());
     sweep(desired, layer, facts, soaks, &mut views);
 
     plan.replacements.extend(desk.replacements(&views, &traffic::reasons(slots)));
     for view in &views {
-        desk.pull(plan, desired, view);
+        desk.pull(plan, desired, view, &rooms);
     }
     let mut taken = BTreeSet::new();
     for at in 0..views.len() {
@@ -96,11 +118,34 @@ fn services_of(plan: &mut Plan, known: &Known<'_>, layer: &Layer, slots: &[Slot<
     notices::conclude(plan, known, layer, staying, slots, &views);
 }
 
+/// Whether there is room for what is to be pulled, by hostname and image.
+type Rooms = BTreeMap<(String, String), Room>;
+
+/// Nothing waits for an image for which there is no room.
+fn rooms(known: &Known<'_>, layer: &Layer, views: &mut [View<'_>]) -> Rooms {
+    let mut rooms = Rooms::new();
+    for view in views {
+        let Some(engine) = view.engine else { continue };
+        let hostname = view.instance.hostname.as_str();
+        let disk = Disk { known, layer, hostname, engine };
+        for look in &mut view.looks {
+            let Some(image) = &look.missing_image else { continue };
+            let room = rooms.entry((hostname.to_owned(), image.clone())).or_insert_with(|| disk.room(image));
+            look.stalled |= matches!(room, Room::Lacks { .. });
+        }
+    }
+    rooms
+}
+
 /// A container whose new image cannot be had on one instance is replaced on none.
-fn wait_for_failed_pulls(views: &mut [View<'_>], facts: &Facts) {
+fn wait_for_missing_images(views: &mut [View<'_>], facts: &Facts, rooms: &Rooms) {
     let mut failed: BTreeMap<String, String> = BTreeMap::new();
     for view in views.iter() {
         for image in view.looks.iter().filter_map(|look| look.missing_image.as_ref()) {
+            let room = rooms.get(&(view.hostname().to_owned(), image.clone()));
+            if matches!(room, Some(Room::Lacks { .. })) {
+                failed.insert(image.clone(), view.hostname().to_owned());
+            }
             if facts.failures.contains_key(&format!("{}: pull {}", view.hostname(), image::shown(image))) {
                 failed.insert(image.clone(), view.hostname().to_owned());
             }
@@ -195,13 +240,20 @@ impl<'a> Desk<'a> {
     }
 
     /// Images first, on every instance: a drain never waits for a pull.
-    fn pull(&mut self, plan: &mut Plan, desired: &Desired, view: &View<'_>) {
+    fn pull(&mut self, plan: &mut Plan, desired: &Desired, view: &View<'_>, rooms: &Rooms) {
         let Some(node) = &view.node else { return };
         let images: BTreeSet<&String> = view.looks.iter().filter_map(|look| look.missing_image.as_ref()).collect();
         for image in images {
             if let Some(reference) = secrets::unread_login(desired, self.seen, image) {
                 let on = format!("{reference} to be read, with which {} is pulled", image::shown(image));
                 plan.hold(view.hostname(), on, None);
+                continue;
+            }
+            let room = rooms.get(&(view.hostname().to_owned(), image.clone()));
+            if let Some(room) = room.filter(|room| !room.make(plan, node, image, self.facts, self.now)) {
+                if matches!(room, Room::Soon { .. }) {
+                    self.pulls.push(format!("image {} on {}", image::shown(image), view.hostname()));
+                }
                 continue;
             }
             let action = Action::Engine { node: node.clone(), what: EngineAction::Pull { image: image.clone() } };

@@ -75,6 +75,31 @@ pub fn registry(reference: &str) -> &str {
 /// The registry of images without a host.
 pub const DOCKER_HUB: &str = "docker.io";
 
+/// The name under which an engine lists an image: without Docker Hub's host, with `latest` where there is no tag,
+/// and without the tag where there is a digest.
+pub fn familiar(name: &str) -> String {
+    let name = ["docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/"]
+        .iter()
+        .find_map(|host| name.strip_prefix(host))
+        .unwrap_or(name);
+    match name.split_once('@') {
+        Some((name, digest)) => format!("{}@{digest}", split_tag(name).0),
+        None if name.starts_with("sha256:") => name.to_owned(),
+        None => {
+            let (repository, tag) = split_tag(name);
+            format!("{repository}:{}", tag.unwrap_or("latest"))
+        }
+    }
+}
+
+/// A colon in the last part of the path begins a tag; one before it, a registry's port.
+fn split_tag(name: &str) -> (&str, Option<&str>) {
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        _ => (name, None),
+    }
+}
+
 fn check_name(name: &str) -> Result<(), String> {
     let mut parts: Vec<&str> = name.split('/').collect();
     let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";

@@ -23,6 +23,7 @@ pub mod problem;
 pub mod registry;
 pub mod rollout;
 pub mod stack;
+pub mod upkeep;
 pub mod validate;
 pub mod value;
 pub mod volume;
@@ -42,6 +43,7 @@ pub use problem::{File, Problem};
 pub use registry::Registry;
 pub use rollout::Rollout;
 pub use stack::{Layer, Stack};
+pub use upkeep::Upkeep;
 pub use value::{Of, Reference, Value};
 
 /// One stack with every app that is declared for it: the desired side of one reconciliation.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::Registry;
+use super::{Registry, Upkeep};
 
 pub use super::balancer::{LoadBalancer, OwnedBalancer};
 
@@ -122,6 +122,8 @@ pub struct Layer {
     /// Tags of its instances and their volumes, those of its stack among them; left out, nobody's tags are touched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
+    /// How the disks under them are looked after.
+    pub upkeep: Upkeep,
 }
 
 /// Custom recipes of an OpsWorks layer.

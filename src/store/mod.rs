@@ -10,4 +10,5 @@ mod sqlite;
 mod wishes;
 
 pub use host_keys::Unwritten;
+pub use releases::last_of_each;
 pub use sqlite::{Store, StoreError};

@@ -59,11 +59,8 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn releases(&self, stack: &str) -> Result<BTreeMap<(String, String), Released>, StoreError> {
-        let of = |Numbered { released, .. }: Numbered| {
-            let Release { app, container, .. } = &released.release;
-            ((app.clone(), container.clone()), released)
-        };
-        Ok(self.released(stack)?.into_iter().map(of).collect())
+        let all = self.released(stack)?.into_iter().map(|one| one.released).collect::<Vec<_>>();
+        Ok(last_of_each(&all))
     }
 
     /// Every release of a stack that is on record, with its number, the oldest first.
@@ -83,6 +80,12 @@ impl Store {
             found.collect()
         })
     }
+}
+
+/// The last release of each container, by app and container.
+pub fn last_of_each(history: &[Released]) -> BTreeMap<(String, String), Released> {
+    let of = |one: &Released| ((one.release.app.clone(), one.release.container.clone()), one.clone());
+    history.iter().map(of).collect()
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Numbered> {

@@ -7,6 +7,7 @@ mod bad_input;
 mod controller;
 mod converge;
 mod databases;
+mod disk;
 mod drift;
 mod ec2;
 mod fleet;

@@ -307,6 +307,7 @@ impl Sim {
                 let backoff = Duration::from_millis(500 << times.min(7));
                 let wait = match trouble.class {
                     Class::Terminal => Duration::from_secs(60),
+                    Class::NoRoom => Duration::from_secs(600),
                     Class::Throttled => backoff.max(Duration::from_secs(2)),
                     _ => backoff,
                 };
@@ -337,6 +338,7 @@ impl Sim {
         self.mind.facts.busy = self.mind.running.keys().cloned().collect();
         self.mind.facts.intents = self.intents.clone();
         self.mind.facts.releases = self.releases.clone();
+        self.mind.facts.history = self.operator.history();
         self.mind.facts.migrated = self.migrated.clone();
         self.mind.facts.wishes = self.operator.wishes.clone();
         if let Some(defect) = self.defect {

@@ -35,6 +35,7 @@ impl Sim {
         self.mind.facts.note(&self.desired, &seen, now);
         self.mind.facts.intents = self.intents.clone();
         self.mind.facts.releases = self.releases.clone();
+        self.mind.facts.history = self.operator.history();
         self.mind.facts.wishes = self.operator.wishes.clone();
         self.mind.facts.migrated = self.migrated.clone();
         let plan = plan(&self.desired, &seen, &self.mind.facts, now);

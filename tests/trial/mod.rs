@@ -17,6 +17,7 @@ use evenkeel::{
     spec::{
         Desired, File, Reference, image,
         stack::{LoadBalancer, Provider},
+        upkeep::in_words,
         validate,
     },
     world::{
@@ -72,6 +73,8 @@ pub struct Trial {
     pub refused: BTreeMap<String, String>,
     /// Instances that reads miss.
     pub missed: BTreeSet<String>,
+    /// Instances of which no container tells how full the disk is.
+    pub untold: BTreeSet<String>,
     /// How everything stood just before each action, if that is kept.
     pub stops: Option<Vec<(Trial, Action)>>,
     /// Balancers that every layer serves beside those in the manifest.
@@ -213,6 +216,7 @@ impl Trial {
             receivers: Receivers::default(),
             refused: BTreeMap::new(),
             missed: BTreeSet::new(),
+            untold: BTreeSet::new(),
             stops: None,
             joined: Vec::new(),
             revision: 1,
@@ -307,6 +311,9 @@ impl Trial {
             instances.retain(|instance| !self.missed.contains(&instance.hostname));
         }
         let trouble = |name: &str| Trouble { class: Class::Transient, message: format!("{name} does not answer") };
+        for name in &self.untold {
+            seen.engines.get_mut(name).and_then(Seen::known_mut).expect("an engine").disk = None;
+        }
         for name in &self.unknown {
             if let Some(engine) = seen.engines.get_mut(name) {
                 *engine = Seen::Unknown(trouble(name));
@@ -338,6 +345,7 @@ impl Trial {
         self.facts.note(&self.desired, &seen, self.world.now);
         self.facts.intents.extend(self.intents.clone());
         self.facts.releases = self.releases.clone();
+        self.facts.history = self.operator.history();
         self.facts.migrated = self.migrated.clone();
         self.facts.jobs = self.jobs.clone();
         self.facts.wishes = self.operator.wishes.clone();
@@ -361,6 +369,9 @@ impl Trial {
             return false;
         }
         self.facts.failures.remove(&key);
+        if let Action::Engine { node, what: EngineAction::RemoveImage { .. } } = action {
+            self.facts.made_room(&node.hostname);
+        }
         if let Action::Record { release } = action {
             self.put_on_record(release);
             return true;
@@ -426,6 +437,7 @@ impl Trial {
         let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
         let wait = match trouble.class {
             Class::Terminal => Duration::from_secs(60),
+            Class::NoRoom => Duration::from_secs(600),
             _ => Duration::from_millis(500 << times.min(7)),
         };
         let retry_at = self.world.now + wait;
@@ -438,6 +450,12 @@ impl Trial {
             return Some(Trouble { class: Class::Terminal, message: why.clone() });
         }
         let Action::Engine { node, what } = action else { return None };
+        if let EngineAction::Pull { image } = what
+            && let Some(disk) = self.world.seen.engines.get(&node.hostname)?.known()?.disk
+            && disk.free < self.world.size(image)
+        {
+            return Some(Trouble { class: Class::NoRoom, message: "no space left on device".into() });
+        }
         let image = match what {
             EngineAction::Pull { image } => image.clone(),
             EngineAction::Create { run } => run.image.clone(),
@@ -580,6 +598,20 @@ impl Trial {
 
     pub fn targets(&mut self, balancer: &str) -> &mut BTreeMap<String, Target> {
         &mut self.world.seen.balancers.get_mut(balancer).and_then(Seen::known_mut).expect("a balancer").targets
+    }
+
+    /// Every image that takes room: `docker1 registry/app:2 2 GiB`, and how much is free.
+    pub fn images(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (hostname, engine) in &self.world.seen.engines {
+            let Some(engine) = engine.known() else { continue };
+            for (id, image) in engine.stored.iter().filter(|(_, image)| image.size > 0) {
+                let id = image::shown(id.trim_start_matches("(image id of ").trim_end_matches(')'));
+                lines.push(format!("{hostname} {id} {}", in_words(image.size)));
+            }
+            lines.extend(engine.disk.map(|disk| format!("{hostname} has {} free", in_words(disk.free))));
+        }
+        lines
     }
 
     /// Every container: `docker1/app0 registry/app:2 running healthy`.

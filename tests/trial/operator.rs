@@ -41,6 +41,16 @@ impl Operator {
         Ok(ask.said)
     }
 
+    /// Every release on record.
+    pub fn history(&self) -> Vec<Released> {
+        self.history.iter().map(|one| one.released.clone()).collect()
+    }
+
+    /// No release is on record any more.
+    pub fn forget_history(&mut self) {
+        self.history.clear();
+    }
+
     pub fn record(&mut self, release: &Release, since: Timestamp) {
         let number = i64::try_from(self.history.len()).expect("few") + 1;
         self.history.push(Numbered { number, released: Released { release: release.clone(), since } });

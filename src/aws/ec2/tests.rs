@@ -133,6 +133,7 @@ fn on_ec2() -> Stack {
         security_group_ids: Vec::new(),
         docker,
         tags: None,
+        upkeep: crate::spec::Upkeep::default(),
     };
     Stack { provider: Provider::Ec2, layers: vec![layer], ..shop() }
 }

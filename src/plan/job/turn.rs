@@ -8,6 +8,7 @@ use crate::{
     plan::{
         Plan,
         container::{is_live, is_ours},
+        disk,
         node::marks,
         releases::given_up,
         render::Rendered,
@@ -188,6 +189,15 @@ impl One<'_> {
         if let Some(reference) = secrets::unread_login(self.known.desired, self.known.seen, image) {
             let on = format!("{reference} to be read, with which {} is pulled", image::shown(image));
             return plan.hold(host.hostname(), on, None);
+        }
+        let room = host.engine.map(|engine| {
+            let (known, layer, hostname) = (self.known, self.layer, host.hostname());
+            disk::Place { known, layer, hostname, engine }.room(image)
+        });
+        if let (Some(room), Some(node)) = (room, &host.node)
+            && !room.make(plan, node, image, self.known.facts, self.known.now)
+        {
+            return;
         }
         self.on(plan, host, EngineAction::Pull { image: image.clone() });
     }

@@ -8,9 +8,10 @@ use super::{
     node::Node,
     quantity::gib,
     tags,
+    upkeep,
 };
 use crate::spec::{
-    Layer,
+    Layer, Upkeep,
     engine::engine_parameter,
     stack::{AddressKind, DockerAccess, EbsVolume, Instances, Provider, Recipes, RootVolume, Transport, Update},
 };
@@ -49,7 +50,8 @@ pub(super) fn read(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) ->
     let updates = [("manual", Update::Manual), ("replace", Update::Replace)];
     let (log_max_size, log_max_files) = map.optional("logging", logging).unwrap_or(("10m".to_owned(), 7));
     let access = map.optional("docker", |report, node| docker(report, node, defaults));
-    let (transport, port, address) = access.unwrap_or((tls(defaults, None, None), 2376, AddressKind::Private));
+    let ((transport, port, address), upkeep) =
+        access.unwrap_or(((tls(defaults, None, None), 2376, AddressKind::Private), Upkeep::default()));
     let layer = Layer {
         name: map.optional("name", Report::word).unwrap_or_else(|| short_name.clone()),
         short_name,
@@ -67,6 +69,7 @@ pub(super) fn read(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) ->
             .unwrap_or_else(|| defaults.security_group_ids.clone()),
         docker: DockerAccess { transport, port, address, log_max_size, log_max_files },
         tags: tags::read(&map, defaults.tags.as_ref()),
+        upkeep,
     };
     map.finish();
     Some(layer)
@@ -214,7 +217,7 @@ fn check_iops(report: &Report<'_>, map: &Map<'_>, volume_type: &str, iops: Optio
 
 type Access = (Transport, u16, AddressKind);
 
-fn docker(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) -> Option<Access> {
+fn docker(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) -> Option<(Access, Upkeep)> {
     let map = report.map(node, "`docker`")?;
     let ssh = map.optional("transport", |report, node| report.choice(node, &[("tls", false), ("ssh", true)], &[]));
     let ssh = ssh.unwrap_or(false);
@@ -238,8 +241,9 @@ fn docker(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) -> Option<A
             report.tell::<()>(map.key_span(key), format!("`{key}` belongs to `transport: {word}`"), None);
         }
     }
+    let upkeep = upkeep::read(&map);
     map.finish();
-    Some((transport, port, address))
+    Some(((transport, port, address), upkeep))
 }
 
 /// On EC2 the engines' certificate lies in a parameter that is called after the stack, unless told otherwise.

@@ -20,6 +20,7 @@ mod quantity;
 mod registry;
 mod stack;
 mod tags;
+mod upkeep;
 mod value;
 
 use std::{ops::Range, sync::Arc};

@@ -12,12 +12,17 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A number with a unit, or several: `500ms`, `60s`, `1h30m`. At most a day.
 pub(super) fn duration(report: &Report<'_>, node: &Node) -> Option<Duration> {
+    duration_up_to(report, node, LONGEST, "a day")
+}
+
+/// The same, of another longest one, which is called so.
+pub(super) fn duration_up_to(report: &Report<'_>, node: &Node, longest: Duration, called: &str) -> Option<Duration> {
     let Data::Scalar { text, .. } = &node.data else {
         return report.expected(node, "a duration like `60s`");
     };
     match parse_duration(text) {
-        Ok(duration) if duration <= LONGEST => Some(duration),
-        Ok(_) => report.tell(&node.span, format!("`{text}` is longer than a day"), None),
+        Ok(duration) if duration <= longest => Some(duration),
+        Ok(_) => report.tell(&node.span, format!("`{text}` is longer than {called}"), None),
         Err(help) => report.tell(&node.span, format!("expected a duration like `60s`, found `{text}`"), help),
     }
 }
