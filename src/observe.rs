@@ -10,10 +10,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 mod evidence;
+mod figures;
 mod given;
 mod registry;
 mod secrets;
 
+use figures::Gauges;
 use registry::{Asked, Registry};
 use secrets::Secrets;
 
@@ -68,6 +70,7 @@ pub struct Picture {
     engines: BTreeMap<Node, EngineLook>,
     registry: Registry,
     secrets: Secrets,
+    gauges: Gauges,
     patience: Duration,
     /// Instances on which a container was stopped since they are out of their balancers, by hostname.
     stopped: BTreeSet<String>,
@@ -140,6 +143,7 @@ impl Picture {
             stopped: BTreeSet::new(),
             registry: Registry::new(ports.engines.clone()),
             secrets: Secrets::new(ports.vault.clone()),
+            gauges: Gauges::new(ports.engines.clone()),
             patience: FIRST_ANSWER,
             ports,
         }
@@ -165,6 +169,8 @@ impl Picture {
             // What is on record is read anew on every pass.
             Action::Record { .. }
             | Action::NoteJob { .. }
+            | Action::Scale { .. }
+            | Action::ForgetScale { .. }
             | Action::BeginWish { .. }
             | Action::EndWish { .. }
             | Action::Announce { .. }
@@ -241,6 +247,7 @@ impl Picture {
                 engines: BTreeMap::new(),
                 registry: BTreeMap::new(),
                 secrets: BTreeMap::new(),
+                figures: BTreeMap::new(),
             };
             let looks =
                 fleet::nodes(desired, &seen).into_iter().map(|node| self.engine(desired, facts, node, ages.engines));
@@ -271,6 +278,13 @@ impl Picture {
         }
         seen.registry = self.registry.look(&asked, &asked_for(desired, facts), self.patience).await;
         seen.registry.extend(unread);
+        let answer = self.engines.iter().filter(|(_, look)| look.seen.known().is_some()).map(|(node, _)| node);
+        seen.figures = self.gauges.look(desired, answer, self.patience).await;
+        for (node, look) in self.engines.iter().filter(|(node, _)| figures::are_wanted(desired, node)) {
+            if let Seen::Unknown(trouble) = &look.seen {
+                seen.figures.insert(node.hostname.clone(), Seen::Unknown(trouble.clone()));
+            }
+        }
         seen
     }
 

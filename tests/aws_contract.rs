@@ -76,7 +76,7 @@ impl Ground {
     async fn look(&self) -> Look {
         let provided = self.opsworks.look(&self.stack).await;
         let Rest::OpsWorks(cloud) = provided.rest else { panic!("not OpsWorks: {provided:?}") };
-        let world::OpsWorks { stack, layers, apps, attached } = cloud;
+        let world::OpsWorks { stack, layers, apps, attached, .. } = cloud;
         Look { stack, layers, apps, attached, instances: provided.instances }
     }
 

@@ -9,6 +9,7 @@ mod certs;
 mod connections;
 mod create;
 mod events;
+mod figures;
 mod health;
 mod images;
 mod login;
@@ -33,7 +34,7 @@ pub use ssh::Keys;
 use crate::{
     action::{EngineAction, Node},
     ports::{self, Given, HostKeys, Login, Progress},
-    world::{Engine, Seen, Trouble},
+    world::{Engine, Figures, Seen, Trouble},
 };
 
 /// The label that marks a container as Evenkeel's; its value is the stack's name.
@@ -55,12 +56,13 @@ const JOB_LABEL: &str = "evenkeel.job";
 #[derive(Debug)]
 pub struct Engines {
     transport: transport::Transport,
+    counted: figures::Counted,
 }
 
 impl Engines {
     /// Reads nothing yet, and connects to nothing.
     pub fn new(certs: Certs, keys: Keys, host_keys: Arc<dyn HostKeys>) -> Engines {
-        Engines { transport: transport::Transport::new(certs, keys, host_keys) }
+        Engines { transport: transport::Transport::new(certs, keys, host_keys), counted: figures::Counted::default() }
     }
 }
 
@@ -80,6 +82,10 @@ impl ports::Engines for Engines {
 
     async fn connections(&self, node: &Node, id: &str) -> Option<u32> {
         connections::count(&self.transport, node, id).await
+    }
+
+    async fn figures(&self, node: &Node, load: bool) -> Result<Figures, Trouble> {
+        figures::figures(&self.transport, &self.counted, node, load).await
     }
 
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>) {

@@ -6,7 +6,7 @@ use aws_sdk_opsworks::types;
 
 use super::{
     api::Api,
-    mark,
+    mark, scaling,
     seen::{self, Lacking},
 };
 use crate::world::{Class, OpsWorks, OwStack, Provided, Rest, Seen, Trouble};
@@ -19,6 +19,7 @@ pub(super) async fn look(api: &Api<'_>) -> Provided {
                 layers: Seen::Unknown(trouble.clone()),
                 apps: Seen::Unknown(trouble.clone()),
                 attached: Seen::Unknown(trouble.clone()),
+                load_scaling: Seen::Unknown(trouble.clone()),
             }),
             instances: Seen::Unknown(trouble),
         },
@@ -28,6 +29,7 @@ pub(super) async fn look(api: &Api<'_>) -> Provided {
                 layers: Seen::Known(Vec::new()),
                 apps: Seen::Known(Vec::new()),
                 attached: Seen::Known(BTreeMap::new()),
+                load_scaling: Seen::Known(BTreeMap::new()),
             }),
             instances: Seen::Known(Vec::new()),
         },
@@ -78,15 +80,38 @@ async fn parts(api: &Api<'_>, stack: OwStack) -> Provided {
     let (layers, apps, instances, attached) =
         tokio::join!(api.layers(&stack.id), api.apps(&stack.id), api.instances(&stack.id), api.attached(&stack.id));
     let name = &api.stack.name;
+    let load_scaling = load_scaling(api, &layers).await;
     Provided {
         instances: part(api, "DescribeInstances", instances, |all| all.iter().map(seen::instance).collect()),
         rest: Rest::OpsWorks(OpsWorks {
             layers: part(api, "DescribeLayers", layers, |all| all.iter().map(|l| seen::layer(l, name)).collect()),
             apps: part(api, "DescribeApps", apps, |all| all.iter().map(|a| seen::app(a, name)).collect()),
             attached: part(api, "DescribeElasticLoadBalancers", attached, seen::attached),
+            load_scaling: part(api, "DescribeLoadBasedAutoScaling", load_scaling, scaling::seen),
             stack: Seen::Known(Some(stack)),
         }),
     }
+}
+
+/// Asked for only of layers that are scaled here.
+async fn load_scaling(
+    api: &Api<'_>,
+    layers: &Result<Vec<types::Layer>, Trouble>,
+) -> Result<Vec<types::LoadBasedAutoScalingConfiguration>, Trouble> {
+    let scaled: Vec<&str> = api
+        .stack
+        .layers
+        .iter()
+        .filter(|layer| layer.instances.scaling.is_some())
+        .map(|layer| layer.short_name.as_str())
+        .collect();
+    if scaled.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = layers.as_ref().map_err(Clone::clone)?.iter();
+    let found = found.filter(|layer| layer.shortname.as_deref().is_some_and(|name| scaled.contains(&name)));
+    let ids: Vec<String> = found.filter_map(|layer| layer.layer_id.clone()).collect();
+    if ids.is_empty() { Ok(Vec::new()) } else { api.load_scaling(&ids).await }
 }
 
 fn part<T, U>(

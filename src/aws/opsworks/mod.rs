@@ -5,6 +5,7 @@ mod apply;
 mod look;
 mod mark;
 mod request;
+mod scaling;
 mod seen;
 
 use std::sync::Arc;

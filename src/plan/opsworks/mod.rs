@@ -1,6 +1,7 @@
 //! OpsWorks: stack, layers, apps and attached load balancers as declared, and as many instances.
 
 mod instances;
+mod scaling;
 mod stack;
 
 use jiff::Timestamp;
@@ -22,5 +23,6 @@ pub(super) fn plan(
     now: Timestamp,
 ) {
     stack::plan(plan, desired, cloud, seen, facts, now);
+    scaling::plan(plan, desired, cloud, seen, facts, now);
     instances::plan(plan, desired, cloud, seen, facts, now);
 }

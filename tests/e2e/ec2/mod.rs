@@ -2,10 +2,10 @@
 
 mod accounts;
 mod converge;
-mod fleet;
+pub mod fleet;
 mod healed;
 mod killed;
-mod manifest;
+pub mod manifest;
 mod owned;
 mod reached;
 mod trouble;
