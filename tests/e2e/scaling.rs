@@ -60,7 +60,6 @@ async fn on_ec2_an_instance_comes_for_the_load_and_goes_after_it_without_losing_
     fleet.assert_in_service(2);
 
     first.docker(&["exec", "web0", "touch", "/tmp/enough"]);
-    // The requests alone are as much as they are: less than the burning, and on a slow machine more than 20 percent.
     let before_end = load.so_far().sent;
     until("requests to both", 20, || load.so_far().sent > before_end + 100).await;
     let status = controller.until("busy", "one instance for want of load", 120, is_at(1)).await;
@@ -85,7 +84,7 @@ async fn on_opsworks_instances_come_and_go_by_the_hours_and_opsworks_itself_scal
     // Long over, or yet to come for long.
     let far = format!("{{from: \"{}\", to: \"{}\", min: 2}}", hour(6 * 3600), hour(8 * 3600));
     let rules = |hours: &str| {
-        let load = "load: {up: {cpu: 100, for: 5m}, down: {cpu: 99, for: 1s, coolDown: 0s}}";
+        let load = "load: {up: {cpu: 100, for: 5m, coolDown: 5s}, down: {cpu: 99, for: 1s, coolDown: 0s}}";
         text.replace("{count: 1", &format!("{{min: 1, max: 2, {load}, schedule: {{hours: [{hours}]}}"))
     };
     let revision = fleet.commit(&rules(&far));
