@@ -9,6 +9,7 @@ mod job;
 mod migrated;
 mod notice;
 mod release;
+mod scaled;
 mod tagged;
 mod wish;
 
@@ -18,6 +19,7 @@ pub use job::{Begun, Ended, JobNote, Outcome, Scheduled, Turn, is_run_name, run_
 pub use migrated::Migrated;
 pub use notice::{Delivery, Notice, Receiver, Says};
 pub use release::Release;
+pub use scaled::Scaled;
 pub use tagged::{Tagged, Tags};
 pub use wish::{Back, Wish, WishKind};
 
@@ -30,7 +32,7 @@ use crate::{
         network::Joined,
         stack::{EbsVolume, RootVolume},
     },
-    world::{AppSettings, LayerSettings, StackSettings},
+    world::{AppSettings, LayerSettings, LoadScaling, StackSettings},
 };
 
 /// One mutation.
@@ -156,6 +158,13 @@ pub enum Action {
         layer: String,
         balancer: String,
     },
+    /// Has OpsWorks know the thresholds of a layer, and leave the scaling alone.
+    SetLoadScaling {
+        layer_id: String,
+        layer: String,
+        settings: Box<LoadScaling>,
+        changed: Vec<String>,
+    },
     Register {
         balancer: String,
         ec2_id: String,
@@ -180,6 +189,14 @@ pub enum Action {
     /// Writes down that a migration went well.
     RecordMigration {
         migrated: Migrated,
+    },
+    /// Writes down how many instances a layer is to have.
+    Scale {
+        scaled: Scaled,
+    },
+    /// Forgets how many a layer was to have that is not scaled any more.
+    ForgetScale {
+        layer: String,
     },
     /// Writes down something of what is run by the clock.
     NoteJob {
@@ -475,6 +492,9 @@ impl Action {
             Action::Record { release } => Lane::Record(release.subject()),
             Action::RecordMigration { migrated } => Lane::Record(format!("{}/{}", migrated.app, migrated.container)),
             Action::NoteJob { note } => Lane::Record(note.subject()),
+            Action::Scale { scaled: Scaled { layer, .. } } | Action::ForgetScale { layer } => {
+                Lane::Record(format!("layer {layer}"))
+            }
             Action::BeginWish { wish } | Action::EndWish { wish, .. } => Lane::Record(wish.to_string()),
             Action::Announce { notice } => Lane::Notice(notice.subject()),
             Action::Deliver { delivery } | Action::EndDelivery { delivery, .. } => {
@@ -621,6 +641,11 @@ impl fmt::Display for Action {
             Action::Record { release } => write!(f, "record release {release}"),
             Action::RecordMigration { migrated } => write!(f, "record migration {migrated}"),
             Action::NoteJob { note } => write!(f, "{note}"),
+            Action::SetLoadScaling { layer, changed, .. } => {
+                write!(f, "set load-based scaling of layer {layer}: {}", changed.join(", "))
+            }
+            Action::Scale { scaled } => write!(f, "scale {scaled}"),
+            Action::ForgetScale { layer } => write!(f, "scale layer {layer} no more"),
             Action::BeginWish { wish } => write!(f, "begin the {wish}, as was asked for"),
             Action::EndWish { wish, why } => write!(f, "end the {wish}: {why}"),
             Action::Announce { notice } => write!(f, "record that {notice}"),

@@ -54,6 +54,8 @@ async fn carry_out(
         Action::Record { release } => ports.records.record(&stack.name, release),
         Action::RecordMigration { migrated } => ports.records.record_migration(&stack.name, migrated),
         Action::NoteJob { note } => ports.records.note_job(&stack.name, note),
+        Action::Scale { scaled } => ports.records.scale(&stack.name, scaled),
+        Action::ForgetScale { layer } => ports.records.forget_scale(&stack.name, layer),
         Action::BeginWish { wish } => ports.records.begin_wish(&stack.name, wish),
         Action::EndWish { wish, .. } => ports.records.end_wish(&stack.name, wish),
         Action::Announce { notice } => ports.records.announce(&stack.name, notice),

@@ -10,11 +10,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 mod evidence;
+mod figures;
 mod given;
 mod registry;
 mod room;
 mod secrets;
 
+use figures::Gauges;
 use registry::{Asked, Registry};
 use secrets::Secrets;
 
@@ -69,6 +71,7 @@ pub struct Picture {
     engines: BTreeMap<Node, EngineLook>,
     registry: Registry,
     secrets: Secrets,
+    gauges: Gauges,
     patience: Duration,
     /// Instances on which a container was stopped since they are out of their balancers, by hostname.
     stopped: BTreeSet<String>,
@@ -144,6 +147,7 @@ impl Picture {
             disks: BTreeMap::new(),
             registry: Registry::new(ports.engines.clone()),
             secrets: Secrets::new(ports.vault.clone()),
+            gauges: Gauges::new(ports.engines.clone()),
             patience: FIRST_ANSWER,
             ports,
         }
@@ -170,6 +174,8 @@ impl Picture {
             // What is on record is read anew on every pass.
             Action::Record { .. }
             | Action::NoteJob { .. }
+            | Action::Scale { .. }
+            | Action::ForgetScale { .. }
             | Action::BeginWish { .. }
             | Action::EndWish { .. }
             | Action::Announce { .. }
@@ -246,6 +252,7 @@ impl Picture {
                 engines: BTreeMap::new(),
                 registry: BTreeMap::new(),
                 secrets: BTreeMap::new(),
+                figures: BTreeMap::new(),
             };
             let looks =
                 fleet::nodes(desired, &seen).into_iter().map(|node| self.engine(desired, facts, node, ages.engines));
@@ -277,6 +284,13 @@ impl Picture {
         }
         seen.registry = self.registry.look(&asked, &asked_for(desired, facts), self.patience).await;
         seen.registry.extend(unread);
+        let answer = self.engines.iter().filter(|(_, look)| look.seen.known().is_some()).map(|(node, _)| node);
+        seen.figures = self.gauges.look(desired, answer, self.patience).await;
+        for (node, look) in self.engines.iter().filter(|(node, _)| figures::are_wanted(desired, node)) {
+            if let Seen::Unknown(trouble) = &look.seen {
+                seen.figures.insert(node.hostname.clone(), Seen::Unknown(trouble.clone()));
+            }
+        }
         seen
     }
 

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
-    action::{Action, Delivery, EngineAction, JobNote, Migrated, Node, Notice, Release, Wish},
+    action::{Action, Delivery, EngineAction, JobNote, Migrated, Node, Notice, Release, Scaled, Wish},
     secret::Secret,
     spec::{Reference, Stack, balancer::words},
-    world::{Balancer, Class, Disk, Engine, Owned, Provided, Seen, Target, Trouble},
+    world::{Balancer, Class, Disk, Engine, Figures, Owned, Provided, Seen, Target, Trouble},
 };
 
 /// The provider of the instances.
@@ -96,6 +96,15 @@ pub trait Engines: Send + Sync {
     /// on it can tell. Bounded in time.
     async fn disk(&self, _node: &Node) -> Option<Disk> {
         None
+    }
+
+    /// What an instance has to do, as its engine tells it; the load average only where it is asked for. The processors'
+    /// time is that since this was asked before. Bounded in time. One that measures nothing has no answer of its own.
+    ///
+    /// # Errors
+    /// When the engine gives no answer.
+    async fn figures(&self, _node: &Node, _load: bool) -> Result<Figures, Trouble> {
+        Ok(Figures::default())
     }
 
     /// Carries out one action with what no plan tells. `progress` gets a line now and then while it takes long (a pull's percentage).
@@ -228,6 +237,23 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// When it cannot be written; then nothing must be done for it.
     fn note_job(&self, stack: &str, note: &JobNote) -> Result<(), Trouble>;
+
+    /// Records, durably, how many instances a layer is to have. What records none has no answer of its own, as for the
+    /// next.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing must be done for it.
+    fn scale(&self, _stack: &str, _scaled: &Scaled) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// Forgets how many a layer was to have.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn forget_scale(&self, _stack: &str, _layer: &str) -> Result<(), Trouble> {
+        Ok(())
+    }
 
     /// Records, durably, that what an operator asked for has begun. What was asked for anew meanwhile stays as it is.
     ///

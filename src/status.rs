@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     action::{Ended, Node, Outcome},
-    spec::{App, Container, container::Deploy},
+    spec::{App, Container, container::Deploy, scaling::Metric},
 };
 
 /// Something about a stack that a person should know, set afresh on every pass.
@@ -64,6 +64,8 @@ pub enum Kind {
     ProgressDeadlineExceeded,
     /// An instance is in a state that needs a person.
     InstanceTrouble,
+    /// What instances have to do is not known: none of them leaves because of it.
+    LoadUnknown,
     /// An instance was launched otherwise than is declared now, and only a new one can be as declared.
     Outdated,
     /// A load balancer is in a state that needs a person.
@@ -131,6 +133,9 @@ pub struct StackStatus {
     /// What is run by the clock.
     #[serde(default)]
     pub jobs: Vec<JobStatus>,
+    /// How many instances the layers are to have whose number is not fixed.
+    #[serde(default)]
+    pub scaling: Vec<ScalingStatus>,
     /// What operators have asked for and is not over, in words.
     #[serde(default)]
     pub asked: Vec<String>,
@@ -201,6 +206,76 @@ impl From<Ended> for LastRun {
             finished: ended.finished,
             words: ended.words,
         }
+    }
+}
+
+/// How many instances a layer is to have whose number is not fixed, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingStatus {
+    /// The layer's short name.
+    pub layer: String,
+    /// How many there are to be.
+    pub count: u32,
+    /// The fewest that may be now: `min`, the schedule's at this hour, or `minInService`.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
+    /// Why there are to be so many; nothing until that is on record.
+    pub why: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// What the instances have to do on average; nothing where the load has nothing to do with it.
+    pub load: Option<LoadStatus>,
+    /// What the next change waits for.
+    pub waits: Option<String>,
+    /// When the schedule says something else next.
+    pub next: Option<NextHours>,
+}
+
+/// What the instances of a layer have to do on average. What is not known is left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadStatus {
+    /// Percent of the processors' time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<f64>,
+    /// Percent of the memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<f64>,
+    /// The load average of one minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
+}
+
+/// When a schedule says something else next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHours {
+    /// When.
+    pub at: Timestamp,
+    /// How many there are at least from then on.
+    pub min: u32,
+}
+
+impl fmt::Display for ScalingStatus {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "layer {}: {} of {} to {} instances", self.layer, self.count, self.min, self.max)?;
+        if let Some(why) = &self.why {
+            write!(f, " ({why})")?;
+        }
+        if let Some(LoadStatus { cpu, memory, load }) = self.load {
+            let known = [(Metric::Cpu, cpu), (Metric::Memory, memory), (Metric::Load, load)];
+            let known: Vec<String> = known.into_iter().filter_map(|(metric, it)| Some(metric.shown(it?))).collect();
+            let known = if known.is_empty() { "no figures".to_owned() } else { known.join(", ") };
+            write!(f, "; on average {known}")?;
+        }
+        if let Some(waits) = &self.waits {
+            write!(f, "; waits for {waits}")?;
+        }
+        if let Some(NextHours { at, min }) = self.next {
+            write!(f, "; at least {min} from {} on", at.strftime("%F %H:%M UTC"))?;
+        }
+        Ok(())
     }
 }
 

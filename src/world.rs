@@ -16,9 +16,11 @@ use crate::{
 };
 
 mod ec2;
+mod figures;
 mod owned;
 
 pub use ec2::{Ec2, Image, Launched, Subnet, Volume, tag};
+pub use figures::{Figures, LoadScaling, Thresholds};
 pub use owned::{Check, Leftover, Made, MadeBalancer, MadeGroup, MadeListener, Owned, Part};
 
 /// The answer to one look.
@@ -115,6 +117,10 @@ pub struct Observed {
     /// The values that are kept elsewhere. What is not here was not asked yet.
     #[serde(skip)]
     pub secrets: BTreeMap<Reference, Seen<Sealed>>,
+    /// What the instances have to do, by hostname, of the layers that are scaled by it. What is not here was not asked
+    /// yet.
+    #[serde(skip)]
+    pub figures: BTreeMap<String, Seen<Figures>>,
 }
 
 /// What the provider tells of one stack: its instances, which every provider has, and the rest.
@@ -202,6 +208,8 @@ pub struct OpsWorks {
     pub attached: Seen<BTreeMap<String, String>>,
     /// The database instances of RDS that are registered with it. Nothing but an app's data source needs to know.
     pub databases: Seen<Vec<OwDatabase>>,
+    /// OpsWorks' own load-based scaling, by layer id; asked for only where Evenkeel scales a layer itself.
+    pub load_scaling: Seen<BTreeMap<String, LoadScaling>>,
 }
 
 /// A database instance of RDS that is registered with an OpsWorks stack. Its password is never told.
@@ -371,6 +379,7 @@ impl Observed {
     /// Tells every time by the clock at which it is `now`.
     pub fn by_clock(&mut self, now: Timestamp) {
         self.engines.values_mut().filter_map(Seen::known_mut).for_each(|engine| engine.by_clock(now));
+        self.figures.values_mut().filter_map(Seen::known_mut).for_each(|figures| figures.at = now - figures.age);
     }
 }
 

@@ -79,7 +79,7 @@ impl Ground {
     async fn look(&self) -> Look {
         let provided = self.opsworks.look(&self.stack).await;
         let Rest::OpsWorks(cloud) = provided.rest else { panic!("not OpsWorks: {provided:?}") };
-        let world::OpsWorks { stack, layers, apps, attached, databases } = cloud;
+        let world::OpsWorks { stack, layers, apps, attached, databases, .. } = cloud;
         Look { stack, layers, apps, attached, databases, instances: provided.instances }
     }
 

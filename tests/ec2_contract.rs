@@ -213,7 +213,7 @@ fn stack(region: &str) -> Stack {
         name: "Web".into(),
         short_name: "web".into(),
         recipes: Recipes::default(),
-        instances: Instances { count: 1, instance_type: "t3.micro".into() },
+        instances: Instances { count: 1, instance_type: "t3.micro".into(), scaling: None },
         volumes: vec![volume(1)],
         root_volume: None,
         image: Some(IMAGE.into()),

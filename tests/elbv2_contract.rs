@@ -155,6 +155,7 @@ impl Ground {
             engines: BTreeMap::new(),
             registry: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            figures: BTreeMap::new(),
         }
     }
 

@@ -21,6 +21,9 @@
 //! that somebody else has brought), `named HOST IMAGE NAME` (somebody gives it a name of their own), `images` (every image that takes room, and what is free)
 //! · `runs IMAGE SECONDS [CODE]` (how long the runs of a job take, and how they end) · `jobs` (how each stands)
 //! · `deaf ANSWER` (nobody takes what is told of releases), `deaf no more`
+//! · `load HOST cpu PERCENT [memory PERCENT] [load NUMBER]` (what an instance has to do, `*` for all others; `none` for
+//! nothing known), `scaling` (how many instances
+//! there are to be, and why), `opsworks scales` (its own load-based scaling was switched on), `until-time TIME`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
 //! is replaced goes, and why) · `containers`.
 
@@ -41,7 +44,7 @@ use evenkeel::{
     plan::{Intent, forecast::forecast},
     secret::Secret,
     spec::{Reference, image},
-    world::{Class, ContainerSeen, Disk, Health, ImageSeen, NetworkSeen, OwDatabase, Seen, State, Target, Trouble},
+    world::{Class, ContainerSeen, Disk, Figures, Health, ImageSeen, NetworkSeen, OwDatabase, Seen, State, Target, Trouble},
 };
 use trial::{Broken, Trial, first_digest};
 
@@ -458,6 +461,7 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.operator.forget_history();
             trial.migrated.clear();
             trial.jobs = evenkeel::plan::Jobs::default();
+            trial.scaled.clear();
             trial.receivers.lose();
         }
         "deaf" => trial.receivers.deaf = (rest != "no more").then(|| rest.to_owned()),
@@ -485,6 +489,39 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         "vpc" => {
             let balancer = trial.world.seen.balancers.get_mut(&words[0].replace('_', " "));
             balancer.and_then(Seen::known_mut).expect("a balancer").vpc_id = Some(words[1].into());
+        }
+        "load" => {
+            let mut figures = Figures::default();
+            for pair in words[1..].chunks(2).filter(|pair| pair.len() == 2) {
+                let value = Some(pair[1].parse().expect("a number"));
+                match pair[0] {
+                    "cpu" => figures.cpu = value,
+                    "memory" => figures.memory = value,
+                    "load" => figures.load = value,
+                    other => panic!("{other}?"),
+                }
+            }
+            trial.load.insert(words[0].into(), figures);
+            if words[1] == "none" {
+                trial.load.remove(words[0]);
+            }
+        }
+        "scaling" => {
+            let plan = trial.plan();
+            for scaling in &plan.scaling {
+                let _ = writeln!(out, "  #  {scaling}");
+            }
+        }
+        "opsworks" => {
+            let cloud = trial.world.seen.provided.opsworks_mut().expect("on OpsWorks");
+            let all = cloud.load_scaling.known_mut().expect("known");
+            all.values_mut().for_each(|it| it.enabled = rest == "scales");
+        }
+        "until-time" => {
+            let then = rest.parse().expect("a time");
+            assert!(trial.world.now <= then, "it is {} already", trial.world.now);
+            trial.world.now = then;
+            trial.afflict();
         }
         "pass" => {
             trial.world.now += Duration::from_secs(rest.parse().expect("seconds"));

@@ -296,6 +296,7 @@ mod tests {
             doing: Vec::new(),
             instances: Vec::new(),
             apps: vec![AppStatus { name: app.into(), containers: vec![container] }],
+            scaling: Vec::new(),
             jobs: Vec::new(),
             asked: Vec::new(),
             mutations: 0,

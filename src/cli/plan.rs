@@ -105,6 +105,7 @@ pub async fn run(args: Args) -> ExitCode {
                 Kind::Suspended
                     | Kind::DrainTimedOut
                     | Kind::Outdated
+                    | Kind::LoadUnknown
                     | Kind::NewerRelease
                     | Kind::RolledBack
                     | Kind::Paused
@@ -143,6 +144,7 @@ fn remembered(store: &Store, stack: &str) -> Result<Facts, StoreError> {
         history: store.released(stack)?.into_iter().map(|one| one.released).collect(),
         migrated: store.migrated(stack)?,
         jobs: store.jobs(stack)?,
+        scaled: store.scaled(stack)?,
         wishes: store.wishes(stack)?,
         told: store.told(stack)?,
         outbox: store.outbox(stack)?,

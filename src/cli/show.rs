@@ -19,6 +19,9 @@ fn forecast_text(stack: &str, revision: &str, now: &Plan, forecast: &Forecast) -
     for replacement in &now.replacements {
         let _ = writeln!(out, "  ~  {replacement}");
     }
+    for scaling in &now.scaling {
+        let _ = writeln!(out, "  #  {scaling}");
+    }
     let _ = write!(out, "{forecast}");
     let mut conditions = now.conditions.clone();
     conditions.extend(forecast.end.conditions.iter().cloned());
@@ -73,6 +76,9 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
     }
     for job in &status.jobs {
         let _ = writeln!(out, "  @  {}", job_text(job));
+    }
+    for scaling in &status.scaling {
+        let _ = writeln!(out, "  #  {scaling}");
     }
     for doing in &status.doing {
         let _ = writeln!(out, "  >  {doing}");

@@ -65,7 +65,10 @@ fn declared(manifests: &Manifests) -> String {
         let suspended = if stack.suspend { ", suspended" } else { "" };
         let _ = writeln!(text, "stack {} ({}{suspended})", stack.name, stack.region);
         for layer in &stack.layers {
-            let instances = count(layer.instances.count as usize, "instance");
+            let instances = match &layer.instances.scaling {
+                Some(scaling) => format!("{} to {}", scaling.min, count(scaling.max as usize, "instance")),
+                None => count(layer.instances.count as usize, "instance"),
+            };
             let balancers: Vec<&str> = layer.load_balancers.iter().map(|balancer| balancer.name()).collect();
             let behind = if balancers.is_empty() { String::new() } else { format!(" behind {}", balancers.join(", ")) };
             let kind = &layer.instances.instance_type;

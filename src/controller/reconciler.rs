@@ -211,6 +211,7 @@ impl Reconciler {
         self.facts.releases = last_of_each(&self.facts.history);
         self.facts.migrated = self.store.migrated(&self.key())?;
         self.facts.jobs = self.store.jobs(&self.key())?;
+        self.facts.scaled = self.store.scaled(&self.key())?;
         self.facts.told = self.store.told(&self.key())?;
         self.facts.outbox = self.store.outbox(&self.key())?;
         let wishes = self.store.wishes(&self.key())?;
@@ -468,6 +469,7 @@ impl Reconciler {
             instances: snapshot::instances(&self.desired, seen),
             apps: self.desired.apps.iter().filter(|app| app.is_docker()).map(AppStatus::from).collect(),
             jobs: plan.jobs,
+            scaling: plan.scaling,
             asked: self.facts.wishes.iter().map(asked).collect(),
             mutations: self.mutations,
             last_pass_mutations: begun,

@@ -11,6 +11,7 @@ mod create;
 mod disk;
 mod events;
 mod exec;
+mod figures;
 mod health;
 mod images;
 mod login;
@@ -38,7 +39,7 @@ pub use ssh::Keys;
 use crate::{
     action::{EngineAction, Node},
     ports::{self, Given, HostKeys, Login, Progress},
-    world::{Disk, Engine, Seen, Trouble},
+    world::{Disk, Engine, Figures, Seen, Trouble},
 };
 
 /// The label that marks a container as Evenkeel's; its value is the stack's name.
@@ -63,12 +64,17 @@ const JOB_LABEL: &str = "evenkeel.job";
 pub struct Engines {
     transport: transport::Transport,
     tellers: disk::Tellers,
+    counted: figures::Counted,
 }
 
 impl Engines {
     /// Reads nothing yet, and connects to nothing.
     pub fn new(certs: Certs, keys: Keys, host_keys: Arc<dyn HostKeys>) -> Engines {
-        Engines { transport: transport::Transport::new(certs, keys, host_keys), tellers: disk::Tellers::default() }
+        Engines {
+            transport: transport::Transport::new(certs, keys, host_keys),
+            tellers: disk::Tellers::default(),
+            counted: figures::Counted::default(),
+        }
     }
 }
 
@@ -92,6 +98,10 @@ impl ports::Engines for Engines {
 
     async fn disk(&self, node: &Node) -> Option<Disk> {
         self.tellers.look(&self.transport, node).await
+    }
+
+    async fn figures(&self, node: &Node, load: bool) -> Result<Figures, Trouble> {
+        figures::figures(&self.transport, &self.counted, node, load).await
     }
 
     async fn watch(&self, node: &Node, wake: mpsc::Sender<String>) {

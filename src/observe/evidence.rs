@@ -166,6 +166,7 @@ mod tests {
             apps: Seen::Known(Vec::new()),
             attached: Seen::Known(BTreeMap::new()),
             databases: Seen::Known(Vec::new()),
+            load_scaling: Seen::Known(BTreeMap::new()),
         });
         let balancer = Balancer { draining: Some(60), vpc_id: None, targets: BTreeMap::new() };
         let seen = Observed {
@@ -176,6 +177,7 @@ mod tests {
             engines: BTreeMap::new(),
             registry: containers().map(|image| (image, Seen::Known(format!("sha256:{:064}", 1)))).collect(),
             secrets: BTreeMap::new(),
+            figures: BTreeMap::new(),
         };
         let mut world = World::new(seen, Timestamp::UNIX_EPOCH);
         let mut facts = Facts::default();

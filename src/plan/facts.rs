@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{fleet, intent::Intent, job::Jobs, notices::Told, progress::Progress, subject};
+use super::{fleet, intent::Intent, job::Jobs, notices::Told, progress::Progress, scaling::Since, subject};
 use crate::{
-    action::{Action, Delivery, Lane, Release, Wish},
+    action::{Action, Delivery, Lane, Release, Scaled, Wish},
     spec::Desired,
     world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble, Volume},
 };
@@ -26,6 +26,10 @@ pub struct Facts {
     pub migrated: BTreeSet<(String, String, String)>,
     /// What is on record of what is run by the clock.
     pub jobs: Jobs,
+    /// How many instances each layer is to have that is scaled, by its short name.
+    pub scaled: BTreeMap<String, Scaled>,
+    /// Since when the load of a layer asks for more instances, or for fewer.
+    pub load_since: BTreeMap<String, Since>,
     /// No run is begun: what is forecast is the way to what is declared, not what the clock brings.
     pub idle: bool,
     /// What was last said of each container, by app and container.
@@ -135,6 +139,8 @@ impl Facts {
                 Action::Record { release } => self.record(release, now),
                 Action::RecordMigration { migrated } => self.record_migration(migrated),
                 Action::NoteJob { note } => self.jobs.note(note),
+                Action::Scale { scaled } => drop(self.scaled.insert(scaled.layer.clone(), scaled.clone())),
+                Action::ForgetScale { layer } => drop(self.scaled.remove(layer)),
                 action if action.note_in(&mut self.wishes) || self.note_notice(action) => {}
                 _ => continue,
             }
@@ -166,6 +172,7 @@ impl Facts {
             self.up_since.retain(|id, _| there.contains(id));
         }
         self.note_gone(seen, now);
+        self.note_load(desired, seen, now);
         let Some(instances) = seen.provided.instances.known() else { return };
         self.note_engines(instances, seen, now);
         for since in [&mut self.draining_since, &mut self.out_since, &mut self.in_since] {
@@ -287,6 +294,7 @@ mod tests {
                     apps: Seen::Known(Vec::new()),
                     attached: Seen::Known(BTreeMap::new()),
                     databases: Seen::Known(Vec::new()),
+                    load_scaling: Seen::Known(BTreeMap::new()),
                 }),
             },
             stale: None,
@@ -295,6 +303,7 @@ mod tests {
             engines: BTreeMap::new(),
             registry: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            figures: BTreeMap::new(),
         }
     }
 

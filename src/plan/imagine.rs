@@ -176,6 +176,12 @@ impl World {
                     attached.remove(&layer_id);
                 }
             }
+            Action::SetLoadScaling { layer_id, settings, .. } => {
+                let cloud = self.seen.provided.opsworks_mut();
+                if let Some(all) = cloud.and_then(|cloud| cloud.load_scaling.known_mut()) {
+                    all.insert(layer_id, *settings);
+                }
+            }
             Action::Register { balancer, ec2_id, .. } => {
                 if let Some(found) = self.balancer(&balancer) {
                     found.targets.insert(ec2_id, Target::OutOfService("registration in progress".into()));
@@ -194,6 +200,8 @@ impl World {
             Action::Record { .. }
             | Action::RecordMigration { .. }
             | Action::NoteJob { .. }
+            | Action::Scale { .. }
+            | Action::ForgetScale { .. }
             | Action::BeginWish { .. }
             | Action::EndWish { .. }
             | Action::Announce { .. }

@@ -66,9 +66,12 @@ pub(super) fn lineup<'a>(
         if staying.len() >= wanted {
             break;
         }
-        if !members.iter().any(|(index, _)| *index == number) {
+        let hostname = format!("{}{number}", layer.short_name);
+        // One that somebody else keeps, such as OpsWorks by its own hours, has the name all the same.
+        let is_taken = |instance: &Instance| instance.hostname == hostname;
+        if !seen.provided.instances.known().is_some_and(|all| all.iter().any(is_taken)) {
             staying.push(number);
-            missing.push(format!("{}{number}", layer.short_name));
+            missing.push(hostname);
         }
     }
     let stays = |(index, _): &&(u32, &Instance)| staying.contains(index);
@@ -89,7 +92,8 @@ fn all_serve_but_leaving(layer: &Layer, members: &[(u32, &Instance)], refresh: &
     members.iter().filter(|(_, other)| other.id != leaving.id).all(|(_, other)| serves(layer, other, seen))
 }
 
-fn serves(layer: &Layer, instance: &Instance, seen: &Observed) -> bool {
+/// It is up, and every balancer sends it requests.
+pub(super) fn serves(layer: &Layer, instance: &Instance, seen: &Observed) -> bool {
     if fleet::phase(&instance.status) != fleet::Phase::Online {
         return false;
     }

@@ -31,6 +31,7 @@ pub mod releases;
 pub mod render;
 mod resolve;
 pub mod rollout;
+pub mod scaling;
 mod secrets;
 pub mod slot;
 mod soak;
@@ -60,7 +61,7 @@ pub use strategy::{Replacement, Strategy};
 use crate::{
     action::{Action, EngineAction},
     spec::Desired,
-    status::{Condition, Hold, JobStatus, Kind},
+    status::{Condition, Hold, JobStatus, Kind, ScalingStatus},
     world::{Class, Observed, Rest, Trouble},
 };
 
@@ -87,6 +88,9 @@ pub struct Plan {
     /// How each job is that is run by the clock.
     #[serde(skip)]
     pub jobs: Vec<JobStatus>,
+    /// How many instances each layer is to have whose number is not fixed, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scaling: Vec<ScalingStatus>,
     /// When something is to be begun or ended by the clock next; nothing is waited for until then.
     #[serde(skip)]
     pub wake: Option<Timestamp>,
@@ -192,6 +196,9 @@ fn look_after_engines_only(plan: &mut Plan, trouble: &Trouble) {
 /// The decision. See the module.
 pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
+    // From here on a layer that is scaled has the number of instances that it is to have now.
+    let sized = scaling::sized(desired, seen, facts);
+    let desired = &*sized;
     match &seen.provided.rest {
         Rest::OpsWorks(cloud) => opsworks::plan(&mut plan, desired, cloud, seen, facts, now),
         Rest::Ec2(cloud) => ec2::plan(&mut plan, desired, cloud, seen, facts, now),
@@ -201,6 +208,7 @@ pub fn plan(desired: &Desired, seen: &Observed, facts: &Facts, now: Timestamp) -
     for layer in &desired.stack.layers {
         rollout::plan(&mut plan, desired, layer, seen, facts, now);
     }
+    scaling::plan(&mut plan, desired, seen, facts, now);
     notices::deliver(&mut plan, desired, seen, facts, now);
     if let Rest::Ec2(cloud) = &seen.provided.rest {
         ec2::balancers::plan(&mut plan, desired, cloud, seen, facts, now);

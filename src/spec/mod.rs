@@ -22,11 +22,13 @@ pub mod port;
 pub mod problem;
 pub mod registry;
 pub mod rollout;
+pub mod scaling;
 pub mod stack;
 pub mod upkeep;
 pub mod validate;
 pub mod value;
 pub mod volume;
+mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{Registry, Upkeep};
+use super::{Registry, Upkeep, scaling::Scaling};
 
 pub use super::balancer::{LoadBalancer, OwnedBalancer};
 
@@ -137,14 +137,17 @@ pub struct Recipes {
     pub shutdown: Vec<String>,
 }
 
-/// A fixed number of instances of one type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The instances of a layer, all of one type.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Instances {
-    /// How many.
+    /// How many; with `scaling`, the fewest until the planner says how many there should be now.
     pub count: u32,
     /// The EC2 instance type, `t3.medium`.
     #[serde(rename = "type")]
     pub instance_type: String,
+    /// What says how many there should be, where the number is not fixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
 }
 
 /// One EBS volume of a layer.

@@ -6,6 +6,7 @@ mod jobs;
 mod migrations;
 mod notices;
 mod releases;
+mod scaled;
 mod sqlite;
 mod wishes;
 

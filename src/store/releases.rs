@@ -7,7 +7,7 @@ use rusqlite::{Row, params};
 
 use super::{Store, StoreError};
 use crate::{
-    action::{Delivery, JobNote, Migrated, Notice, Release, Wish},
+    action::{Delivery, JobNote, Migrated, Notice, Release, Scaled, Wish},
     plan::{Released, ask::Numbered},
     ports::Records,
     world::Trouble,
@@ -111,6 +111,14 @@ impl Records for Store {
 
     fn note_job(&self, stack: &str, note: &JobNote) -> Result<(), Trouble> {
         self.put_job(stack, note).map_err(StoreError::trouble)
+    }
+
+    fn scale(&self, stack: &str, scaled: &Scaled) -> Result<(), Trouble> {
+        self.put_scaled(stack, scaled).map_err(StoreError::trouble)
+    }
+
+    fn forget_scale(&self, stack: &str, layer: &str) -> Result<(), Trouble> {
+        self.drop_scaled(stack, layer).map_err(StoreError::trouble)
     }
 
     fn begin_wish(&self, stack: &str, wish: &Wish) -> Result<(), Trouble> {

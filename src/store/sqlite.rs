@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::{host_keys, jobs, migrations, notices, releases, wishes};
+use super::{host_keys, jobs, migrations, notices, releases, scaled, wishes};
 use crate::{
     plan::Intent,
     status::{Event, StackStatus},
@@ -89,6 +89,7 @@ impl Store {
             connection.execute_batch(wishes::SCHEMA)?;
             connection.execute_batch(jobs::SCHEMA)?;
             connection.execute_batch(notices::SCHEMA)?;
+            connection.execute_batch(scaled::SCHEMA)?;
             Ok(connection)
         };
         match open() {

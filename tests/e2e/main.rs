@@ -22,6 +22,7 @@ mod options;
 mod registries;
 mod releases;
 mod rollouts;
+mod scaling;
 mod secrets;
 mod trouble;
 mod truth;

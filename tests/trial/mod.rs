@@ -11,7 +11,7 @@ use std::{
 };
 
 use evenkeel::{
-    action::{Action, EngineAction, Lane, Migrated, Release},
+    action::{Action, EngineAction, Lane, Migrated, Release, Scaled},
     plan::{Facts, Failure, Intent, Jobs, Plan, Released, imagine::World, plan},
     secret::{Sealed, Secret},
     spec::{
@@ -21,8 +21,8 @@ use evenkeel::{
         validate,
     },
     world::{
-        Balancer, Class, ContainerSeen, Ec2, Engine, Health, Image, Instance, Leftover, Made, Observed, OpsWorks,
-        Owned, Part, Provided, Rest, Seen, State, Subnet, Target, Trouble,
+        Balancer, Class, ContainerSeen, Ec2, Engine, Figures, Health, Image, Instance, Leftover, Made, Observed,
+        OpsWorks, Owned, Part, Provided, Rest, Seen, State, Subnet, Target, Trouble,
     },
 };
 use jiff::Timestamp;
@@ -62,6 +62,9 @@ pub struct Trial {
     pub releases: BTreeMap<(String, String), Released>,
     pub migrated: BTreeSet<(String, String, String)>,
     pub jobs: Jobs,
+    pub scaled: BTreeMap<String, Scaled>,
+    /// What the instances have to do, by hostname; `*` for all others.
+    pub load: BTreeMap<String, Figures>,
     pub operator: Operator,
     /// How many seconds the runs of an image take, and how they end; those of others end at once, and well.
     pub runs: BTreeMap<String, (u64, i64)>,
@@ -102,6 +105,7 @@ fn nothing(desired: &Desired) -> Rest {
             apps: Seen::Known(Vec::new()),
             attached: Seen::Known(BTreeMap::new()),
             databases: Seen::Known(Vec::new()),
+            load_scaling: Seen::Known(BTreeMap::new()),
         }),
         Provider::Ec2 => {
             let layers = &desired.stack.layers;
@@ -197,6 +201,7 @@ impl Trial {
             engines: BTreeMap::new(),
             registry: registry(&desired),
             secrets: secrets(&desired),
+            figures: BTreeMap::new(),
         };
         Trial {
             manifest: manifest.to_owned(),
@@ -210,6 +215,8 @@ impl Trial {
             releases: BTreeMap::new(),
             migrated: BTreeSet::new(),
             jobs: Jobs::default(),
+            scaled: BTreeMap::new(),
+            load: BTreeMap::new(),
             operator: Operator::default(),
             runs: BTreeMap::new(),
             over: BTreeSet::new(),
@@ -314,9 +321,18 @@ impl Trial {
         for name in &self.untold {
             seen.engines.get_mut(name).and_then(Seen::known_mut).expect("an engine").disk = None;
         }
+        let scales = self.desired.stack.layers.iter().any(|layer| layer.instances.scaling.is_some());
+        for hostname in seen.engines.keys().filter(|_| scales) {
+            let figures = self.load.get(hostname).or(self.load.get("*")).copied();
+            let figures = figures.map(|figures| Seen::Known(Figures { at: self.world.now, ..figures }));
+            seen.figures.extend(figures.map(|figures| (hostname.clone(), figures)));
+        }
         for name in &self.unknown {
             if let Some(engine) = seen.engines.get_mut(name) {
                 *engine = Seen::Unknown(trouble(name));
+            }
+            if let Some(figures) = seen.figures.get_mut(name) {
+                *figures = Seen::Unknown(trouble(name));
             }
             if let Some(balancer) = seen.balancers.get_mut(name) {
                 *balancer = Seen::Unknown(trouble(name));
@@ -342,6 +358,7 @@ impl Trial {
 
     fn plan_now(&mut self) -> Plan {
         let seen = self.look();
+        self.facts.scaled = self.scaled.clone();
         self.facts.note(&self.desired, &seen, self.world.now);
         self.facts.intents.extend(self.intents.clone());
         self.facts.releases = self.releases.clone();
@@ -382,8 +399,11 @@ impl Trial {
             let Migrated { app, container, key, .. } = migrated.clone();
             self.migrated.insert((app, container, key));
         }
-        if let Action::NoteJob { note } = action {
-            self.jobs.note(note);
+        match action {
+            Action::NoteJob { note } => self.jobs.note(note),
+            Action::Scale { scaled } => drop(self.scaled.insert(scaled.layer.clone(), scaled.clone())),
+            Action::ForgetScale { layer } => drop(self.scaled.remove(layer)),
+            _ => {}
         }
         self.log.push(key.clone());
         self.record(action);

@@ -122,7 +122,7 @@ fn on_ec2() -> Stack {
         name: "Web".into(),
         short_name: "web".into(),
         recipes: Recipes::default(),
-        instances: Instances { count: 1, instance_type: "t3.micro".into() },
+        instances: Instances { count: 1, instance_type: "t3.micro".into(), scaling: None },
         volumes: vec![volume],
         root_volume: None,
         image: Some("ami-1".into()),

@@ -122,6 +122,18 @@ impl Api<'_> {
         }
     }
 
+    /// OpsWorks' own load-based scaling of these layers.
+    pub(super) async fn load_scaling(
+        &self,
+        layers: &[String],
+    ) -> Result<Vec<types::LoadBasedAutoScalingConfiguration>, Trouble> {
+        let request = self.client().describe_load_based_auto_scaling().set_layer_ids(Some(layers.to_vec()));
+        match request.send().await {
+            Ok(answer) => Ok(answer.load_based_auto_scaling_configurations.unwrap_or_default()),
+            Err(error) => Err(self.failed("DescribeLoadBasedAutoScaling", &error)),
+        }
+    }
+
     /// The classic load balancer attached to one layer.
     pub(super) async fn attached_to(&self, layer_id: &str) -> Result<Option<String>, Trouble> {
         match self.client().describe_elastic_load_balancers().layer_ids(layer_id).send().await {

@@ -7,11 +7,11 @@ use aws_sdk_opsworks::{Client, types};
 
 use super::{
     api::{Api, is_not_found},
-    look, mark, request,
+    look, mark, request, scaling,
 };
 use crate::{
     action::{Action, Tagged, Tags},
-    world::{AppSettings, Class, LayerSettings, StackSettings, Trouble},
+    world::{AppSettings, Class, LayerSettings, LoadScaling, StackSettings, Trouble},
 };
 
 const STARTING: [&str; 6] = ["requested", "pending", "booting", "running_setup", "rebooting", "online"];
@@ -37,6 +37,9 @@ pub(super) async fn apply(api: &Api<'_>, action: &Action) -> Result<(), Trouble>
         Action::StopInstance { id, hostname, .. } => stop_instance(api, id, hostname).await,
         Action::DeleteInstance { id, hostname } => delete_instance(api, id, hostname).await,
         Action::AttachBalancer { layer_id, layer, balancer } => attach(api, layer_id, layer, balancer).await,
+        Action::SetLoadScaling { layer_id, layer, settings, .. } => {
+            set_load_scaling(api, layer_id, layer, settings).await
+        }
         Action::DetachBalancer { layer_id, layer, balancer } => detach(api, layer_id, layer, balancer).await,
         _ => Err(Trouble { class: Class::Terminal, message: format!("{action}: not an action of OpsWorks") }),
     }
@@ -229,6 +232,13 @@ async fn detach(api: &Api<'_>, layer_id: &str, layer: &str, balancer: &str) -> R
     }
     let request = client(api).detach_elastic_load_balancer().layer_id(layer_id).elastic_load_balancer_name(balancer);
     request.send().await.map(drop).map_err(|error| call.failed(&error))
+}
+
+async fn set_load_scaling(api: &Api<'_>, layer_id: &str, layer: &str, settings: &LoadScaling) -> Result<(), Trouble> {
+    let on = format!("layer {layer} of stack {}", api.stack.name);
+    let call = api.call("SetLoadBasedAutoScaling", &on);
+    let sent = scaling::set(layer_id, settings).send_with(client(api)).await;
+    sent.map(drop).map_err(|error| call.failed(&error))
 }
 
 fn client<'a>(api: &'a Api<'_>) -> &'a Client {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::{
     api::Api,
-    mark,
+    mark, scaling,
     seen::{self, Lacking},
 };
 use crate::world::{Class, OpsWorks, OwLayer, OwStack, Provided, Rest, Seen, Trouble};
@@ -21,6 +21,7 @@ pub(super) async fn look(api: &Api<'_>) -> Provided {
                 apps: Seen::Unknown(trouble.clone()),
                 attached: Seen::Unknown(trouble.clone()),
                 databases: Seen::Unknown(trouble.clone()),
+                load_scaling: Seen::Unknown(trouble.clone()),
             }),
             instances: Seen::Unknown(trouble),
         },
@@ -31,6 +32,7 @@ pub(super) async fn look(api: &Api<'_>) -> Provided {
                 apps: Seen::Known(Vec::new()),
                 attached: Seen::Known(BTreeMap::new()),
                 databases: Seen::Known(Vec::new()),
+                load_scaling: Seen::Known(BTreeMap::new()),
             }),
             instances: Seen::Known(Vec::new()),
         },
@@ -82,6 +84,7 @@ async fn parts(api: &Api<'_>, stack: OwStack) -> Provided {
     let (layers, apps, instances, attached, databases) =
         tokio::join!(api.layers(id), api.apps(id), api.instances(id), api.attached(id), api.databases(id));
     let name = &api.stack.name;
+    let load_scaling = load_scaling(api, &layers).await;
     let tags = match &layers {
         Ok(found) => tags(api, found).await,
         Err(_) => BTreeMap::new(),
@@ -98,6 +101,7 @@ async fn parts(api: &Api<'_>, stack: OwStack) -> Provided {
             apps: part(api, "DescribeApps", apps, |all| all.iter().map(|a| seen::app(a, name)).collect()),
             attached: part(api, "DescribeElasticLoadBalancers", attached, seen::attached),
             databases: part(api, "DescribeRdsDbInstances", databases, |all| all.iter().map(seen::database).collect()),
+            load_scaling: part(api, "DescribeLoadBasedAutoScaling", load_scaling, scaling::seen),
             stack: Seen::Known(Some(stack)),
         }),
     }
@@ -112,6 +116,27 @@ async fn tags(api: &Api<'_>, layers: &[types::Layer]) -> BTreeMap<String, Seen<B
     let asked =
         layers.iter().filter(is_meant).filter_map(|layer| Some((layer.layer_id.clone()?, layer.arn.as_deref()?)));
     join_all(asked.map(|(id, arn)| async move { (id, api.tags(arn).await.into()) })).await.into_iter().collect()
+}
+
+/// Asked for only of layers that are scaled here.
+async fn load_scaling(
+    api: &Api<'_>,
+    layers: &Result<Vec<types::Layer>, Trouble>,
+) -> Result<Vec<types::LoadBasedAutoScalingConfiguration>, Trouble> {
+    let scaled: Vec<&str> = api
+        .stack
+        .layers
+        .iter()
+        .filter(|layer| layer.instances.scaling.is_some())
+        .map(|layer| layer.short_name.as_str())
+        .collect();
+    if scaled.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = layers.as_ref().map_err(Clone::clone)?.iter();
+    let found = found.filter(|layer| layer.shortname.as_deref().is_some_and(|name| scaled.contains(&name)));
+    let ids: Vec<String> = found.filter_map(|layer| layer.layer_id.clone()).collect();
+    if ids.is_empty() { Ok(Vec::new()) } else { api.load_scaling(&ids).await }
 }
 
 fn part<T, U>(

@@ -6,6 +6,7 @@ mod databases;
 mod look;
 mod mark;
 mod request;
+mod scaling;
 mod seen;
 
 use std::sync::Arc;

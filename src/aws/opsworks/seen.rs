@@ -116,7 +116,8 @@ pub(super) fn instance(seen: &types::Instance) -> Result<Instance, Lacking> {
         id: required(&seen.instance_id, "InstanceId")?,
         ec2_id: text(&seen.ec2_instance_id),
         hostname: required(&seen.hostname, "Hostname")?,
-        layer_ids: seen.layer_ids().to_vec(),
+        // One that OpsWorks starts and stops by its load or its hours is somebody's, and no member of a layer here.
+        layer_ids: if seen.auto_scaling_type.is_some() { Vec::new() } else { seen.layer_ids().to_vec() },
         instance_type: text(&seen.instance_type).unwrap_or_default(),
         status: required(&seen.status, "Status")?,
         private_ip: text(&seen.private_ip),

@@ -2,6 +2,7 @@
 
 mod databases;
 mod instances;
+mod scaling;
 mod stack;
 
 use jiff::Timestamp;
@@ -23,5 +24,6 @@ pub(super) fn plan(
     now: Timestamp,
 ) {
     stack::plan(plan, desired, cloud, seen, facts, now);
+    scaling::plan(plan, desired, cloud, seen, facts, now);
     instances::plan(plan, desired, cloud, seen, facts, now);
 }

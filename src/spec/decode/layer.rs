@@ -7,6 +7,7 @@ use super::{
     cursor::{Map, Report},
     node::Node,
     quantity::gib,
+    scaling,
     tags,
     upkeep,
 };
@@ -56,7 +57,11 @@ pub(super) fn read(report: &Report<'_>, node: &Node, defaults: &Defaults<'_>) ->
         name: map.optional("name", Report::word).unwrap_or_else(|| short_name.clone()),
         short_name,
         recipes: map.optional("recipes", recipes).unwrap_or_default(),
-        instances: map.required("instances", instances).unwrap_or(Instances { count: 0, instance_type: String::new() }),
+        instances: map.required("instances", instances).unwrap_or(Instances {
+            count: 0,
+            instance_type: String::new(),
+            scaling: None,
+        }),
         volumes: map.optional("volumes", |report, node| report.list(node, "volumes", volume)).unwrap_or_default(),
         root_volume: map.optional("rootVolume", root_volume),
         image: map.optional("amiId", image).or_else(|| defaults.image.clone()),
@@ -105,9 +110,15 @@ fn recipes(report: &Report<'_>, node: &Node) -> Option<Recipes> {
 
 fn instances(report: &Report<'_>, node: &Node) -> Option<Instances> {
     let map = report.map(node, "`instances`")?;
-    let later = ["min", "max", "load", "schedule"];
-    let scales = later.iter().any(|key| map.has(key));
-    let count = if scales { map.optional("count", count) } else { map.required("count", count) };
+    let scales = scaling::KEYS.iter().any(|key| map.has(key));
+    map.know(&scaling::KEYS);
+    map.know(&["count"]);
+    let scaling = if scales { scaling::read(&map, MAX_INSTANCES) } else { None };
+    if scales && map.has("count") {
+        let help = "write `count` for a fixed number, or `min` and `max` for one that changes".to_owned();
+        map.refuse("count", "`count` means nothing with `min`, `max`, `load` or `schedule`".to_owned(), help);
+    }
+    let count = if scales { scaling.as_ref().map(|it| it.min) } else { map.required("count", count) };
     let instance_type = map.required("type", |report, node| {
         let instance_type = report.word(node)?;
         let fine = instance_type.split_once('.').is_some_and(|(family, size)| {
@@ -118,9 +129,8 @@ fn instances(report: &Report<'_>, node: &Node) -> Option<Instances> {
         });
         if fine { Some(instance_type) } else { report.expected(node, "an instance type like `t3.medium`") }
     });
-    map.later(&later);
     map.finish();
-    Some(Instances { count: count?, instance_type: instance_type? })
+    Some(Instances { count: count?, instance_type: instance_type?, scaling })
 }
 
 fn count(report: &Report<'_>, node: &Node) -> Option<u32> {

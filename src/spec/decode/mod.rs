@@ -18,6 +18,7 @@ mod notify;
 mod options;
 mod quantity;
 mod registry;
+mod scaling;
 mod stack;
 mod tags;
 mod upkeep;
