@@ -6,6 +6,7 @@ mod deploy;
 mod diagnostics;
 mod forget_host_key;
 mod history;
+mod import;
 mod operate;
 mod pause;
 mod plan;
@@ -61,6 +62,8 @@ enum Command {
     Pause(pause::Pause),
     /// Let the rollouts of an app go on.
     Resume(pause::Resume),
+    /// Translate a Stack JSON of OpsWorks into manifests.
+    Import(import::Args),
     /// Make the certificates that the controller and the Docker engines show each other.
     Certs(certs::Args),
     /// Let an instance that is reached over SSH show another host key.
@@ -80,6 +83,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::History(args) => history::run(&args),
         Command::Pause(args) => pause::pause(&args).await,
         Command::Resume(args) => pause::resume(&args).await,
+        Command::Import(args) => import::run(&args),
         Command::Certs(args) => certs::run(args).await,
         Command::ForgetHostKey(args) => forget_host_key::run(&args),
     }

@@ -1,0 +1,139 @@
+//! `evenkeel import`: from a Stack JSON to manifests.
+
+use std::{
+    fmt::Write as _,
+    io::{Read as _, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::ValueEnum;
+
+use super::{
+    diagnostics::{self, Style, count},
+    fail,
+};
+use crate::{
+    import::{Imported, Kind, Note, Options, import},
+    spec::{File, stack::Provider},
+};
+
+/// Prints manifests that say what a Stack JSON says, as the Docker cookbook for OpsWorks took it.
+///
+/// What changed its meaning, was replaced or needs a decision is listed on standard error, and stands beside the place in
+/// the manifests as a comment. What is printed passes `evenkeel validate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel import deploy/examples/stack.json --stack-from deploy/examples/aws.json > shop.yaml
+  evenkeel import stack.json --provider ec2 --stack-from aws.json > shop.yaml    off OpsWorks, onto EC2
+  evenkeel import stack.json --stack-from stack.yaml > shop.yaml                 the stack's manifest is there already
+
+The AWS side is what these print, in one file, one after the other or merged into one object:
+  for what in stacks layers instances apps elastic-load-balancers rds-db-instances; do
+    aws opsworks describe-$what --stack-id ID      (describe-stacks: --stack-ids ID)
+  done > aws.json
+Without it a stack is made up and suspended, with what there is to fill in marked.
+
+Exit codes: 0 the manifests are printed, 1 a file could not be read or is wrong.")]
+pub struct Args {
+    /// The Stack JSON; `-` is standard input.
+    #[arg(value_name = "STACK.json")]
+    stack_json: String,
+    /// The AWS side: what `aws opsworks describe-…` printed, or the manifest of a stack.
+    #[arg(long, value_name = "FILE")]
+    stack_from: Option<String>,
+    /// Who is to run the instances [default: opsworks, or what the stack's manifest says].
+    #[arg(long, value_enum)]
+    provider: Option<Runs>,
+    /// The stack's name, where the AWS side has several or there is none.
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+    /// The layer's short name, where it has several or there is none.
+    #[arg(long, value_name = "SHORTNAME")]
+    layer: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Runs {
+    Opsworks,
+    Ec2,
+}
+
+/// Prints manifests, and what there is to know of them.
+pub fn run(args: &Args) -> ExitCode {
+    let (json, from) = match (read(&args.stack_json), args.stack_from.as_deref().map(read).transpose()) {
+        (Ok(json), Ok(from)) => (json, from),
+        (Err(error), _) | (_, Err(error)) => return fail(error),
+    };
+    let provider = args.provider.map(|provider| match provider {
+        Runs::Opsworks => Provider::Opsworks,
+        Runs::Ec2 => Provider::Ec2,
+    });
+    let options = Options { provider, stack: args.stack.clone(), layer: args.layer.clone() };
+    match import(json, from, &options) {
+        Ok(Imported { manifests, notes }) => {
+            // Whoever reads it may have heard enough (`| head`).
+            if std::io::stdout().lock().write_all(manifests.as_bytes()).is_err() {
+                return ExitCode::FAILURE;
+            }
+            eprint!("{}", told(&notes));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            eprintln!("{}", diagnostics::render(&problems, Style::of_stderr()).trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(path: &str) -> Result<File, String> {
+    if path == "-" {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().read_to_end(&mut bytes);
+        return read.map(|_| File::new("(standard input)", bytes)).map_err(|error| format!("standard input: {error}"));
+    }
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(File::new(path, bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!("{path} does not exist")),
+        Err(_) if Path::new(path).is_dir() => Err(format!("{path} is a directory: name the file in it")),
+        Err(error) => Err(format!("{path} cannot be read: {error}")),
+    }
+}
+
+/// A line for each, and how many of which kind there are.
+fn told(notes: &[Note]) -> String {
+    let mut text = String::new();
+    for note in notes {
+        let _ = writeln!(text, "{note}");
+    }
+    if notes.is_empty() {
+        return text;
+    }
+    let of_kind = |kind: &Kind| match (notes.iter().filter(|note| note.kind == *kind).count(), kind) {
+        (0, _) => None,
+        (number, Kind::Decide) => Some(format!("{number} to decide")),
+        (number, kind) => Some(format!("{number} {kind}")),
+    };
+    let kinds: Vec<String> = Kind::ALL.iter().filter_map(of_kind).collect();
+    text + &format!("{}: {}; comments in the manifests say so too\n", count(notes.len(), "note"), kinds.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_help_are_there_and_come_out_with_notes() {
+        let file = |path: &str| read(&format!("{}/deploy/examples/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let imported = import(file("stack.json"), Some(file("aws.json")), &Options::default()).unwrap();
+        let last = told(&imported.notes).lines().last().unwrap().to_owned();
+        assert!(last.contains(" to decide, ") && last.contains(" changed, ") && last.contains(" replaced, "), "{last}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_by_its_name() {
+        assert_eq!(read("/nowhere/stack.json").unwrap_err(), "/nowhere/stack.json does not exist");
+        assert!(read("/").unwrap_err().contains("is a directory"));
+    }
+}
