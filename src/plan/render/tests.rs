@@ -11,7 +11,7 @@ fn desired(container: &str) -> Desired {
     let text = format!(
         "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {{name: My Shop}}\nspec:\n  provider: opsworks\n  region: r\n  \
          layers:\n    - {{shortName: docker, instances: {{count: 1, type: t3.nano}}}}\n---\napiVersion: evenkeel/v1\nkind: App\n\
-         metadata: {{name: a}}\nspec:\n  stack: My Shop\n  layer: docker\n  environment: {{APP_TYPE: docker}}\n  containers:\n    \
+         metadata: {{name: a}}\nspec:\n  stack: My Shop\n  layer: docker\n  dataVolumes: {{www: [/www]}}\n  environment: {{APP_TYPE: docker}}\n  containers:\n    \
          - {{name: app, image: \"app:1\", replicas: 2{container}}}\n"
     );
     validate::load("r", vec![File::new("f", text)]).unwrap().remove("My Shop").unwrap()
@@ -43,4 +43,13 @@ fn release_tag_is_the_id_of_the_image_that_is_run() {
     let rendered = second(&desired);
     let engine = Engine { images: [("app:1".to_owned(), "sha256:1234".to_owned())].into(), ..Engine::default() };
     assert_eq!(rendered.for_engine(&engine).env["RELEASE_TAG"], "sha256:1234");
+}
+
+#[test]
+fn a_data_volume_is_mounted_read_only_where_that_is_said() {
+    let read_only =
+        |keys: &str| second(&desired(keys)).run.data_volumes.iter().map(|it| it.read_only).collect::<Vec<_>>();
+    assert_eq!(read_only(", volumesFrom: [\"www:ro\"]"), [true]);
+    assert_eq!(read_only(", volumesFrom: [www]"), [false]);
+    assert_eq!(read_only(", volumesFrom: [\"www:rw\"]"), [false]);
 }
