@@ -26,13 +26,13 @@ use crate::{
 #[command(after_help = "\
 Examples:
   evenkeel import deploy/examples/stack.json --stack-from deploy/examples/aws.json > shop.yaml
-  evenkeel import stack.json --provider ec2 --stack-from aws.json > shop.yaml    off OpsWorks, onto EC2
-  evenkeel import stack.json --stack-from stack.yaml > shop.yaml                 the stack's manifest is there already
+  evenkeel import stack.json --stack-from aws.json --provider ec2 > shop.yaml
+  evenkeel import stack.json --stack-from stack.yaml > shop.yaml
 
 The AWS side is what these print, in one file, one after the other or merged into one object:
-  for what in stacks layers instances apps elastic-load-balancers rds-db-instances; do
-    aws opsworks describe-$what --stack-id ID      (describe-stacks: --stack-ids ID)
-  done > aws.json
+  aws opsworks describe-stacks --stack-ids ID
+  aws opsworks describe-layers --stack-id ID            (likewise describe-instances, -apps,
+                                   -elastic-load-balancers, -rds-db-instances)
 Without it a stack is made up and suspended, with what there is to fill in marked.
 
 Exit codes: 0 the manifests are printed, 1 a file could not be read or is wrong.")]

@@ -6,7 +6,7 @@ use super::{
     container::{self, Context},
     cursor::Reader,
     ground::Ground,
-    json::Entry,
+    json::{Data, Entry},
     note::Kind,
     secrets,
     volumes::{self, DataVolumes},
@@ -36,8 +36,33 @@ pub(super) struct Common {
     pub(super) logging: Option<Part>,
 }
 
+/// The data volumes of every app, in their order: several may take one.
+pub(super) fn volumes(reader: Reader<'_>, entries: &[Entry]) -> Vec<DataVolumes> {
+    let shared = volumes::shared(entries);
+    let read = entries.iter().zip(&shared).map(|(entry, shared)| {
+        let Data::Map(keys) = &entry.value.data else { return DataVolumes::default() };
+        let data = keys.iter().find(|key| key.key == "data_volumes" && !key.value.is_null());
+        data.map(|data| volumes::read(reader, &data.value, &entry.key, shared)).unwrap_or_default()
+    });
+    let mut all: Vec<DataVolumes> = read.collect();
+    for owner in (0..all.len()).filter(|owner| !shared[*owner].is_empty()) {
+        let own = std::mem::take(&mut all[owner]);
+        for other in &mut all {
+            other.take(&own, &shared[owner]);
+        }
+        all[owner] = own;
+    }
+    all
+}
+
 /// Reads one; nothing when it has no containers, and is none of Docker's.
-pub(super) fn read(reader: Reader<'_>, entry: &Entry, ground: &Ground<'_>, common: &Common) -> Option<App> {
+pub(super) fn read(
+    reader: Reader<'_>,
+    entry: &Entry,
+    volumes: DataVolumes,
+    ground: &Ground<'_>,
+    common: &Common,
+) -> Option<App> {
     let map = reader.map(&entry.value, "an app")?;
     let known = ground.seen.and_then(|seen| found(seen, &entry.key));
     let name = known.and_then(|app| app.text("Name")).unwrap_or_else(|| entry.key.clone());
@@ -52,7 +77,7 @@ pub(super) fn read(reader: Reader<'_>, entry: &Entry, ground: &Ground<'_>, commo
         return None;
     }
     let mut remarks = reader.finish(&map, &format!("{at}."));
-    let volumes = data.map(|data| volumes::read(reader, &data.value, &entry.key)).unwrap_or_default();
+    remarks.extend(volumes.remarks.iter().cloned());
     let context = Context { reader, stack: &ground.name, app: &name, at: &at, volumes: &volumes };
     let containers: Vec<container::Container> = list
         .map(|list| volumes::named(reader, &list.value, "containers"))
@@ -173,16 +198,21 @@ impl App {
         }
         let own = of("OpsworksMysqlInstance").or_else(|| of("AutoSelectOpsworksMysqlInstance"));
         if let Some(span) = wanted {
-            let message = match own {
+            let why = match own {
                 Some(_) => {
                     "the MySQL server of OpsWorks' own tells nobody its address: name an RDS instance, or give the containers \
-                     `DB_…` in `env`; until then the stack is suspended"
+                     `DB_…` in `env`"
                 }
                 None => {
                     "containers ask for the app's database, and which one is not known: name the RDS instance, the database, and \
-                     where its password is kept; until then the stack is suspended"
+                     where its password is kept"
                 }
             };
+            let meanwhile = match ground.verbatim {
+                Some(_) => "they are not started before that",
+                None => "the stack is suspended until then",
+            };
+            let message = format!("{why}; {meanwhile}");
             let remark = reader.note(Kind::Decide, &span, message);
             let parts = vec![Part::text("rds", "FILL-IN"), name(own), password()];
             self.spec.push(Part::new("dataSource", Yaml::Map(parts)).from(reader.place(&span)).remark([remark]));

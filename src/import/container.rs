@@ -186,7 +186,7 @@ fn mounts(context: Context<'_>, map: &Map<'_>) -> Vec<Part> {
             let bind = if read_only { format!("{bind}:ro") } else { bind.clone() };
             volumes.push(Part::item(Yaml::Text(bind)).from(reader.place(&node.span)));
         }
-        if !context.volumes.only_binds.iter().any(|only| only == name) {
+        if !context.volumes.only_binds.contains(name) {
             from.push(Part::item(Yaml::Text(text)).from(reader.place(&node.span)));
         }
     }

@@ -50,18 +50,19 @@ pub(super) fn told(seen: &Seen<'_>, settings: &Settings, pending: &mut bool) -> 
         let remark = reader.note(Kind::Decide, &layer.node.span, message);
         parts.push(Part::texts::<String>("securityGroupIds", []).from(place(layer)).remark([remark]));
     }
+    let mut remarks = Vec::new();
     if layer.get("CustomJson").is_some() {
         let message =
             "the layer has a Custom JSON of its own: what it says of containers is not imported with the stack's";
-        reader.note(Kind::Decide, &layer.node.span, message);
+        remarks.push(reader.note(Kind::Decide, &layer.node.span, message));
     }
     if layer.get("EnableAutoHealing").is_some() && !layer.is("EnableAutoHealing") && settings.provider == Provider::Ec2
     {
         let message =
             "auto healing was off: an instance that fails for 5 minutes is replaced now (`healAfter` of the stack)";
-        reader.note(Kind::Changed, &layer.node.span, message);
+        remarks.push(reader.note(Kind::Changed, &layer.node.span, message));
     }
-    Part::item(Yaml::Block(parts)).from(place(layer))
+    Part::item(Yaml::Block(parts)).from(place(layer)).remark(remarks)
 }
 
 /// As it was documented: a layer Docker, with a volume of 120 GB for what Docker keeps.
@@ -126,6 +127,11 @@ fn instances(seen: &Seen<'_>, pending: &mut bool) -> Part {
             TYPE.to_owned()
         }
     };
+    if count == 1 {
+        let message = "there is one instance: a lone replica that serves is swapped with `allowDowntime: true` of the container, or \
+                       with `rollout: {surge: true}` of the app (one instance more for the time of a rollout), and not otherwise";
+        note(Kind::Decide, message);
+    }
     if seen.scales.is_some() {
         note(Kind::Decide, "the layer scales by load: see `instances` in the reference for how that is declared");
     }

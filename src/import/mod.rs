@@ -181,7 +181,9 @@ fn apps(
         ground.parts.push(Part::new("registries", Yaml::Map(std::mem::take(&mut registries))));
     }
     let common = app::Common { provider, registries, logging: around.logging };
-    let apps: Vec<app::App> = entries.iter().filter_map(|entry| app::read(reader, entry, ground, &common)).collect();
+    let all = entries.iter().zip(app::volumes(reader, entries));
+    let apps: Vec<app::App> =
+        all.filter_map(|(entry, volumes)| app::read(reader, entry, volumes, ground, &common)).collect();
     ground.pending |= apps.iter().any(|app| app.pending);
     apps
 }

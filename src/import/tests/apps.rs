@@ -42,6 +42,23 @@ fn a_data_volume_of_the_instance_is_mounted_by_who_takes_it() {
 }
 
 #[test]
+fn a_data_volume_that_several_apps_take_is_mounted_by_its_name() {
+    let json = r#"{"deploy": {
+        "front": {"data_volumes": {"own": ["/own"]},
+                  "containers": [{"nginx": {"image": "x", "deploy": "auto", "volumes_from": ["socks:ro", "own"]}}]},
+        "The Shop": {"data_volumes": [{"socks": {"volumes": ["/run", "/s"]}}, {"cache": {"volumes": ["/c"]}}],
+                     "containers": [{"app": {"image": "x", "deploy": "auto", "volumes_from": ["socks", "cache"]}}]}}}"#;
+    let imported = printed(json);
+    let apps = declared(&imported.manifests).apps;
+    let [shop, front] = apps.as_slice() else { panic!("{apps:?}") };
+    assert_eq!(shop.containers[0].volumes, ["the-shop-socks-0:/run", "the-shop-socks-1:/s"]);
+    assert_eq!((shop.containers[0].volumes_from.clone(), shop.data_volumes.len()), (vec!["cache".to_owned()], 1));
+    assert_eq!(front.containers[0].volumes, ["the-shop-socks-0:/run:ro", "the-shop-socks-1:/s:ro"]);
+    assert_eq!(front.containers[0].volumes_from, ["own"]);
+    assert!(told(&imported.notes)[0].starts_with("changed: the data volume `socks` is taken by another app too"));
+}
+
+#[test]
 fn an_app_has_any_name_and_there_may_be_several() {
     let json = r#"{"deploy": {"my app": {"containers": [{"a": {"image": "x", "deploy": "auto"}}]},
                               "1.10": {"containers": [{"b": {"image": "x", "deploy": "auto"}}]}}}"#;

@@ -84,6 +84,23 @@ fn the_layer_is_taken_over() {
 }
 
 #[test]
+fn what_holds_for_one_instance_or_is_the_layer_s_own_affair_is_told_beside_it() {
+    let one = AWS.replace(
+        r#""LayerIds": ["l-1"], "InstanceType": "t3.large", "SubnetId": "subnet-2""#,
+        r#""LayerIds": ["l-3"]"#,
+    );
+    let one =
+        one.replace(r#""Name": "Docker", "#, r#""Name": "Docker", "CustomJson": "{}", "EnableAutoHealing": false, "#);
+    let imported = from(&one, Provider::Ec2).unwrap();
+    assert_eq!(declared(&imported.manifests).stack.layers[0].instances.count, 1);
+    for words in
+        ["# decide: there is one instance", "# decide: the layer has a Custom JSON", "# changed: auto healing was off"]
+    {
+        assert!(imported.manifests.contains(words), "{words}: {}", imported.manifests);
+    }
+}
+
+#[test]
 fn the_volumes_of_the_layer_are_taken_over() {
     let imported = from(AWS, Provider::Opsworks).unwrap();
     let volumes = declared(&imported.manifests).stack.layers.remove(0).volumes;
