@@ -9,10 +9,7 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{
-    diagnostics::{self, Style, count},
-    fail,
-};
+use super::diagnostics::{self, Style, count};
 use crate::{
     import::{Imported, Kind, Note, Options, import},
     spec::{File, stack::Provider},
@@ -62,28 +59,35 @@ enum Runs {
 
 /// Prints manifests, and what there is to know of them.
 pub fn run(args: &Args) -> ExitCode {
-    let (json, from) = match (read(&args.stack_json), args.stack_from.as_deref().map(read).transpose()) {
-        (Ok(json), Ok(from)) => (json, from),
-        (Err(error), _) | (_, Err(error)) => return fail(error),
-    };
+    match outcome(args) {
+        Ok((manifests, notes)) => {
+            // Whoever reads it may have heard enough (`| head`).
+            if std::io::stdout().lock().write_all(manifests.as_bytes()).is_err() {
+                return ExitCode::FAILURE;
+            }
+            eprint!("{notes}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{}", problem.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is printed, and what is told beside it.
+fn outcome(args: &Args) -> Result<(String, String), String> {
+    let unread = |problem: String| format!("error: {problem}");
+    let json = read(&args.stack_json).map_err(unread)?;
+    let from = args.stack_from.as_deref().map(read).transpose().map_err(unread)?;
     let provider = args.provider.map(|provider| match provider {
         Runs::Opsworks => Provider::Opsworks,
         Runs::Ec2 => Provider::Ec2,
     });
     let options = Options { provider, stack: args.stack.clone(), layer: args.layer.clone() };
     match import(json, from, &options) {
-        Ok(Imported { manifests, notes }) => {
-            // Whoever reads it may have heard enough (`| head`).
-            if std::io::stdout().lock().write_all(manifests.as_bytes()).is_err() {
-                return ExitCode::FAILURE;
-            }
-            eprint!("{}", told(&notes));
-            ExitCode::SUCCESS
-        }
-        Err(problems) => {
-            eprintln!("{}", diagnostics::render(&problems, Style::of_stderr()).trim_end());
-            ExitCode::FAILURE
-        }
+        Ok(Imported { manifests, notes }) => Ok((manifests, told(&notes))),
+        Err(problems) => Err(diagnostics::render(&problems, Style::of_stderr())),
     }
 }
 
@@ -123,17 +127,50 @@ fn told(notes: &[Note]) -> String {
 mod tests {
     use super::*;
 
+    fn args(stack_json: &str) -> Args {
+        Args { stack_json: stack_json.to_owned(), stack_from: None, provider: None, stack: None, layer: None }
+    }
+
     #[test]
     fn the_examples_of_the_help_are_there_and_come_out_with_notes() {
-        let file = |path: &str| read(&format!("{}/deploy/examples/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let imported = import(file("stack.json"), Some(file("aws.json")), &Options::default()).unwrap();
-        let last = told(&imported.notes).lines().last().unwrap().to_owned();
+        let file = |path: &str| format!("{}/deploy/examples/{path}", env!("CARGO_MANIFEST_DIR"));
+        let args = Args { stack_from: Some(file("aws.json")), provider: Some(Runs::Ec2), ..args(&file("stack.json")) };
+        let (manifests, notes) = outcome(&args).unwrap();
+        assert!(manifests.contains("\n  provider: ec2\n"), "{manifests}");
+        let last = notes.lines().last().unwrap();
         assert!(last.contains(" to decide, ") && last.contains(" changed, ") && last.contains(" replaced, "), "{last}");
     }
 
     #[test]
+    fn what_there_is_to_know_is_told_line_by_line_and_counted() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("shop.json");
+        let json = r#"{"deploy": {"shop": {"containers": [{"app": {"image": "x", "deploy": "auto", "prots": []}}]}}}"#;
+        std::fs::write(&path, json).unwrap();
+        let path = path.display().to_string();
+        let (manifests, notes) = outcome(&Args { layer: Some("web".into()), ..args(&path) }).unwrap();
+        assert!(manifests.contains("metadata: {name: shop}\n") && manifests.contains("  layer: web\n"), "{manifests}");
+        let lines: Vec<&str> = notes.lines().collect();
+        assert!(lines[0].starts_with(&format!("{path}:1:2: decide: a Stack JSON does not tell of the AWS side")));
+        assert!(
+            lines[1].starts_with(&format!("{path}:1:78: left out: `deploy.shop.containers.app.prots` is not known"))
+        );
+        assert_eq!(lines[2..], ["2 notes: 1 to decide, 1 left out; comments in the manifests say so too"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown_in_its_line() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("shop.json");
+        std::fs::write(&path, "{\"deploy\": {\n  \"shop\": {\"containers\": 1}}}").unwrap();
+        let told = outcome(&args(&path.display().to_string())).unwrap_err();
+        assert!(told.contains("shop.json:2:26]") && told.contains("expected a list of containers"), "{told}");
+        assert!(told.ends_with("1 problem in 1 file\n"), "{told}");
+    }
+
+    #[test]
     fn what_is_not_there_is_told_by_its_name() {
-        assert_eq!(read("/nowhere/stack.json").unwrap_err(), "/nowhere/stack.json does not exist");
-        assert!(read("/").unwrap_err().contains("is a directory"));
+        assert_eq!(outcome(&args("/nowhere/stack.json")).unwrap_err(), "error: /nowhere/stack.json does not exist");
+        assert!(outcome(&args("/")).unwrap_err().contains("/ is a directory"));
     }
 }

@@ -1,6 +1,6 @@
 //! The layer of a stack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Provider, Settings,
@@ -41,15 +41,7 @@ pub(super) fn told(seen: &Seen<'_>, settings: &Settings, pending: &mut bool) -> 
         parts.push(Part::new("volumes", Yaml::List(volumes)).from(place(layer)));
     }
     parts.extend(balancers(seen, settings.provider));
-    let groups = layer.texts("CustomSecurityGroupIds");
-    if !groups.is_empty() {
-        parts.push(Part::texts("securityGroupIds", groups).from(place(layer)));
-    } else if settings.provider == Provider::Ec2 {
-        let message = "OpsWorks' own security groups are not taken over, and the VPC's default group lets nobody in: give \
-                       `securityGroupIds` that let in the load balancer, and the controller on port 2376";
-        let remark = reader.note(Kind::Decide, &layer.node.span, message);
-        parts.push(Part::texts::<String>("securityGroupIds", []).from(place(layer)).remark([remark]));
-    }
+    parts.extend(security_groups(seen, settings.provider));
     let mut remarks = Vec::new();
     if layer.get("CustomJson").is_some() {
         let message =
@@ -137,6 +129,26 @@ fn instances(seen: &Seen<'_>, pending: &mut bool) -> Part {
     }
     let parts = vec![Part::word("count", count), Part::text("type", kind)];
     Part::new("instances", Yaml::Map(parts)).from(reader.place(&layer.node.span)).remark(remarks)
+}
+
+/// On EC2 those that the instances have, OpsWorks' own among them: it adds them to the layer's by itself.
+fn security_groups(seen: &Seen<'_>, provider: Provider) -> Option<Part> {
+    let (reader, layer) = (seen.reader, seen.layer);
+    let place = reader.place(&layer.node.span);
+    let custom = layer.texts("CustomSecurityGroupIds");
+    if provider == Provider::Opsworks {
+        return (!custom.is_empty()).then(|| Part::texts("securityGroupIds", custom).from(place));
+    }
+    let of_instances = seen.instances.iter().flatten().flat_map(|instance| instance.texts("SecurityGroupIds"));
+    let groups: BTreeSet<String> = of_instances.chain(custom.iter().cloned()).collect();
+    let message = if groups.is_empty() {
+        "the security groups are not known, and the VPC's default group lets nobody in: give some that let in the load balancer, \
+         and the controller on port 2376"
+    } else {
+        "these are the security groups of OpsWorks' instances: see that they let in the controller on port 2376 besides"
+    };
+    let remark = reader.note(Kind::Decide, &layer.node.span, message);
+    Some(Part::texts("securityGroupIds", groups).from(place).remark([remark]))
 }
 
 fn volume(seen: &Seen<'_>, volume: Thing<'_>) -> Option<Part> {

@@ -26,7 +26,8 @@ const AWS: &str = r#"
   {"LayerId": "l-2", "StackId": "s-1", "Type": "db-master", "Name": "MySQL", "Shortname": "db-master"}]}
 {"Instances": [
   {"StackId": "s-1", "LayerIds": ["l-1"], "InstanceType": "t3.large", "SubnetId": "subnet-2", "Status": "online"},
-  {"StackId": "s-1", "LayerIds": ["l-1"], "InstanceType": "t3.large", "SubnetId": "subnet-1", "Status": "online"},
+  {"StackId": "s-1", "LayerIds": ["l-1"], "InstanceType": "t3.large", "SubnetId": "subnet-1", "SecurityGroupIds": ["sg-own", "sg-1"],
+   "Status": "online"},
   {"StackId": "s-1", "LayerIds": ["l-1"], "InstanceType": "t3.large", "AutoScalingType": "load", "Status": "stopped"},
   {"StackId": "s-1", "LayerIds": ["l-2"], "InstanceType": "m1.small", "Status": "online"}]}
 {"Apps": [{"StackId": "s-1", "Name": "The Shop", "Shortname": "shop", "Type": "other",
@@ -164,7 +165,7 @@ fn on_ec2_it_is_the_same_fleet_without_chef() {
     assert!(layer.image.as_deref().unwrap().ends_with("al2023-ami-kernel-default-x86_64"));
     assert_eq!(
         (&layer.security_group_ids, layer.recipes.setup.len(), &stack.cookbooks),
-        (&vec!["sg-1".to_owned()], 0, &None)
+        (&vec!["sg-1".to_owned(), "sg-own".to_owned()], 0, &None)
     );
     assert_eq!(layer.load_balancers, [LoadBalancer::Classic("shop".into())]);
     let notes = told(&imported.notes);
