@@ -455,6 +455,8 @@ pub struct Kept {
 pub struct DataMount {
     pub volume: String,
     pub path: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
 }
 
 /// What may run beside what: two actions of one lane never do.

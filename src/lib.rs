@@ -15,7 +15,7 @@
 //! | the loop | [`controller`] |
 //! | everything that touches the world | [`observe`], [`apply`], [`aws`], [`docker`], [`store`], [`vault`], [`messenger`] |
 //! | decisions and borders | [`plan`], [`ports`] |
-//! | what passes between them | [`action`], [`bootstrap`], [`source`], [`status`] |
+//! | what passes between them | [`action`], [`bootstrap`], [`import`], [`source`], [`status`] |
 //! | plain types | [`secret`], [`spec`], [`world`] |
 
 pub mod action;
@@ -25,6 +25,7 @@ pub mod bootstrap;
 pub mod cli;
 pub mod controller;
 pub mod docker;
+pub mod import;
 pub mod messenger;
 pub mod observe;
 pub mod plan;

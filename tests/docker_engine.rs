@@ -470,7 +470,8 @@ async fn a_data_volume_outlives_its_container_and_is_not_filled_from_the_image()
     assert!(corner.see().await.volumes.contains("evenkeel-test-data"));
 
     // Were it filled from the image at creation, it would hold a shell.
-    let mount = |path: &str| vec![DataMount { volume: "evenkeel-test-data".into(), path: path.into() }];
+    let mount =
+        |path: &str| vec![DataMount { volume: "evenkeel-test-data".into(), path: path.into(), read_only: false }];
     corner.create(&Run { data_volumes: mount("/bin"), ..run("data-bin0", "") }).await.unwrap();
 
     let kept = Run {

@@ -7,6 +7,7 @@ mod diagnostics;
 mod exec;
 mod forget_host_key;
 mod history;
+mod import;
 mod logs;
 mod operate;
 mod pause;
@@ -69,6 +70,8 @@ enum Command {
     Logs(logs::Args),
     /// Run a command in a container.
     Exec(exec::Args),
+    /// Translate a Stack JSON of OpsWorks into manifests.
+    Import(import::Args),
     /// Make the certificates that the controller and the Docker engines show each other.
     Certs(certs::Args),
     /// Let an instance that is reached over SSH show another host key.
@@ -90,6 +93,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Resume(args) => pause::resume(&args).await,
         Command::Logs(args) => logs::run(&args).await,
         Command::Exec(args) => exec::run(&args).await,
+        Command::Import(args) => import::run(&args),
         Command::Certs(args) => certs::run(args).await,
         Command::ForgetHostKey(args) => forget_host_key::run(&args),
     }

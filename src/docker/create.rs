@@ -97,6 +97,7 @@ fn mount(data: &DataMount) -> Mount {
         target: Some(data.path.clone()),
         source: Some(data.volume.clone()),
         typ: Some(MountType::VOLUME),
+        read_only: data.read_only.then_some(true),
         volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
         ..Mount::default()
     }
@@ -200,7 +201,7 @@ mod tests {
             env: [("B".into(), "2=3".into()), ("A".into(), String::new())].into(),
             binds: vec!["/srv/logs:/logs:ro".into()],
             anonymous_volumes: vec!["/cache".into()],
-            data_volumes: vec![DataMount { volume: "shop-socks".into(), path: "/var/run".into() }],
+            data_volumes: vec![DataMount { volume: "shop-socks".into(), path: "/var/run".into(), read_only: false }],
             volumes_from: vec!["web0:ro".into()],
             links: vec!["redis0:redis".into()],
             ports: vec![

@@ -332,7 +332,7 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
     let mut anonymous_volumes = Vec::new();
     let mut volumes_from = Vec::new();
     for entry in list(&container.volumes_from, &plain) {
-        let name = entry.split(':').next().unwrap_or(&entry);
+        let (name, mode) = entry.split_once(':').unwrap_or((&entry, ""));
         match slot.app.data_volumes.get(name) {
             Some(paths) => {
                 for (position, path) in paths.iter().enumerate() {
@@ -340,7 +340,7 @@ fn fill(desired: &Desired, slot: &Slot<'_>, place: Place<'_>) -> Run {
                         binds.push(path.clone());
                     } else {
                         let volume = data_volume_name(desired, slot, name, position);
-                        data_volumes.push(DataMount { volume, path: path.clone() });
+                        data_volumes.push(DataMount { volume, path: path.clone(), read_only: mode == "ro" });
                     }
                 }
             }
@@ -441,3 +441,6 @@ fn told(run: &Run) -> String {
 fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;
