@@ -140,6 +140,8 @@ pub struct Given {
     pub address: Option<Address>,
     /// How to sign in to a database.
     pub access: Option<Access>,
+    /// What a pull may take, where that is known.
+    pub room: Option<Room>,
 }
 
 /// How to sign in to a database.
@@ -153,8 +155,6 @@ pub struct Access {
     pub password: Secret,
     /// What of this is kept elsewhere, and so told nobody else.
     pub hidden: Vec<Secret>,
-    /// What a pull may take, where that is known.
-    pub room: Option<Room>,
 }
 
 /// The room for a pull.

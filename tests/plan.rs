@@ -44,7 +44,9 @@ use evenkeel::{
     plan::{Intent, forecast::forecast},
     secret::Secret,
     spec::{Reference, image},
-    world::{Class, ContainerSeen, Disk, Figures, Health, ImageSeen, NetworkSeen, OwDatabase, Seen, State, Target, Trouble},
+    world::{
+        Class, ContainerSeen, Disk, Figures, Health, ImageSeen, NetworkSeen, OwDatabase, Seen, State, Target, Trouble,
+    },
 };
 use trial::{Broken, Trial, first_digest};
 

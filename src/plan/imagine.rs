@@ -17,8 +17,8 @@ use crate::{
     action::{Action, EngineAction, Run, Tagged, Tags},
     spec::{Desired, data_source::is_arn, image::familiar},
     world::{
-        Balancer, ContainerSeen, Engine, Health, ImageSeen, Instance, NetworkSeen, Observed, OwApp, OwDatabase, OwLayer, OwStack,
-        Rest, Seen, State, Target, tag,
+        Balancer, ContainerSeen, Engine, Health, ImageSeen, Instance, NetworkSeen, Observed, OwApp, OwDatabase,
+        OwLayer, OwStack, Rest, Seen, State, Target, tag,
     },
 };
 

@@ -7,9 +7,7 @@ use super::{
     cursor::{Map, Report},
     node::Node,
     quantity::gib,
-    scaling,
-    tags,
-    upkeep,
+    scaling, tags, upkeep,
 };
 use crate::spec::{
     Layer, Upkeep,
