@@ -22,7 +22,7 @@ impl Picture {
                 return Some(Given { address: Some(self.address(desired, delivery)?), ..Given::default() });
             }
             Action::RegisterDatabase { rds, .. } | Action::UpdateDatabase { rds, .. } => {
-                return Some(Given { access: Some(self.access(desired, rds)?), ..Given::default() });
+                return Some(Given { access: Some(access(&self.secrets, desired, rds)?), ..Given::default() });
             }
             _ => return Some(Given::default()),
         };
@@ -36,22 +36,6 @@ impl Picture {
             }
             _ => Some(Given::default()),
         }
-    }
-
-    /// How the first app that says so signs in to a database; nothing while that cannot be read.
-    fn access(&self, desired: &Desired, rds: &str) -> Option<Access> {
-        let sources = desired.apps.iter().filter(|app| app.is_docker()).filter_map(|app| app.data_source.as_ref());
-        let mut named = sources.filter(|source| matches!(source, DataSource::Rds { instance, .. } if instance == rds));
-        let registration = named.find_map(DataSource::registration)?;
-        let read = |value: &Value| self.value(value).ok();
-        let kept = |value: &&Value| matches!(value, Value::Reference(it) if !matches!(it, Reference::Rds { .. }));
-        let hidden = [&registration.username, &registration.password].into_iter().filter(kept);
-        Some(Access {
-            arn: read(&registration.arn)?.expose().to_owned(),
-            username: read(&registration.username)?,
-            password: read(&registration.password)?,
-            hidden: hidden.map(read).collect::<Option<_>>()?,
-        })
     }
 
     /// Where a notice goes, and what it is told with; nothing while that cannot be read.
@@ -98,14 +82,33 @@ impl Picture {
     /// # Errors
     /// When it was not read yet, or cannot be. Only what [`Desired::references`] tells is ever read.
     pub fn value(&self, value: &Value) -> Result<Secret, Trouble> {
-        match value {
-            Value::Text(text) => Ok(Secret::new(text.as_str())),
-            Value::Reference(reference) => self.secrets.value(reference).ok_or_else(|| Trouble {
-                class: Class::Transient,
-                message: format!("{reference} has to be read first"),
-            }),
-        }
+        value_of(&self.secrets, value)
     }
+}
+
+fn value_of(secrets: &Secrets, value: &Value) -> Result<Secret, Trouble> {
+    match value {
+        Value::Text(text) => Ok(Secret::new(text.as_str())),
+        Value::Reference(reference) => secrets
+            .value(reference)
+            .ok_or_else(|| Trouble { class: Class::Transient, message: format!("{reference} has to be read first") }),
+    }
+}
+
+/// How the first app that says so signs in to a database; nothing while that cannot be read.
+fn access(secrets: &Secrets, desired: &Desired, rds: &str) -> Option<Access> {
+    let sources = desired.apps.iter().filter(|app| app.is_docker()).filter_map(|app| app.data_source.as_ref());
+    let mut named = sources.filter(|source| matches!(source, DataSource::Rds { instance, .. } if instance == rds));
+    let registration = named.find_map(DataSource::registration)?;
+    let read = |value: &Value| value_of(secrets, value).ok();
+    let kept = |value: &&Value| matches!(value, Value::Reference(it) if !matches!(it, Reference::Rds { .. }));
+    let hidden = [&registration.username, &registration.password].into_iter().filter(kept);
+    Some(Access {
+        arn: read(&registration.arn)?.expose().to_owned(),
+        username: read(&registration.username)?,
+        password: read(&registration.password)?,
+        hidden: hidden.map(read).collect::<Option<_>>()?,
+    })
 }
 
 /// Every value, as long as each is the one that was planned with.
@@ -154,5 +157,22 @@ mod tests {
         };
         assert_eq!(with(Some("today's")).as_deref(), Some("today's"));
         assert_eq!((with(Some("yesterday's")), with(None)), (None, None));
+    }
+
+    #[tokio::test]
+    async fn what_opsworks_is_told_of_a_database_is_what_its_app_declares_and_is_hidden_where_it_goes_wrong() {
+        let manifest = include_str!("../../tests/scenarios/manifests/database.yaml");
+        let files = vec![File::new("m", manifest)];
+        let desired = validate::load("r1", files).unwrap().into_values().next().unwrap();
+        let secrets = Secrets::new(Arc::new(Fake));
+        assert!(access(&secrets, &desired, "hello-db").is_none());
+        secrets.look(&desired.stack, &desired.references(), Duration::ZERO, Duration::from_secs(5)).await;
+        let access_to = access(&secrets, &desired, "hello-db").unwrap();
+        let told = (access_to.arn.as_str(), access_to.username.expose(), access_to.password.expose());
+        assert_eq!(told, ("today's", "today's", "today's"));
+        let given = Given { access: Some(access_to), ..Given::default() };
+        let trouble = Trouble { class: Class::Terminal, message: "not with today's".into() };
+        assert_eq!(given.hide(trouble).message, "not with ***");
+        assert!(access(&secrets, &desired, "other-db").is_none());
     }
 }

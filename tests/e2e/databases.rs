@@ -174,6 +174,17 @@ async fn a_migration_makes_its_table_in_a_database_that_opsworks_is_told_of_befo
     let at = |wanted: &str| calls.iter().position(|operation| operation == wanted).expect("the call");
     assert!(at("RegisterRdsDbInstance") < at("CreateApp"), "{calls:?}");
     assert_eq!(calls.iter().filter(|operation| *operation == "RegisterRdsDbInstance").count(), 1);
+
+    // One that writes down what it was given, and ends: where its database is may be told.
+    let mut manifest = ledger(Manifest::new(name, region, 2));
+    manifest.others =
+        "    - name: teller\n      image: registry.example.com/shop/ledger:1.0\n      traffic: false\n      \
+        database: true\n      entrypoint: [sh, -c]\n      command: [\"echo $DB_HOST took $DB_PASSWORD; exit 3\"]\n"
+            .into();
+    fleet.commit(&database.used_by(&manifest.text()));
+    let words = format!("{} took ***", database.told("Address"));
+    let fails = |status: &super::controller::Status| status.0.to_string().contains(&words);
+    controller.until(name, "told what the container wrote last", 60, fails).await;
     assert_told_nowhere(&fleet.dir(), &fleet.repository(), fleet.instances());
 }
 
