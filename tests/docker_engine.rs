@@ -7,6 +7,8 @@
 //! - `EVENKEEL_TEST_PYTHON_IMAGE`: one that it can pull, with Python in it; `python:3-alpine` if left out.
 
 // Shared with the end-to-end tests, which use more of it.
+#[path = "docker_engine/disk.rs"]
+mod disk;
 #[allow(dead_code)]
 #[path = "e2e/ground.rs"]
 mod ground;
