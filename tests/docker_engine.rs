@@ -6,9 +6,11 @@
 //! - `EVENKEEL_TEST_IMAGE`: an image on that engine with BusyBox in it; `busybox:latest` if left out;
 //! - `EVENKEEL_TEST_PYTHON_IMAGE`: one that it can pull, with Python in it; `python:3-alpine` if left out.
 
-// Shared with the end-to-end tests, which use more of it.
+#[path = "docker_engine/disk.rs"]
+mod disk;
 #[path = "docker_engine/figures.rs"]
 mod figures;
+// Shared with the end-to-end tests, which use more of it.
 #[allow(dead_code)]
 #[path = "e2e/ground.rs"]
 mod ground;

@@ -19,6 +19,7 @@ use crate::{
     spec::{
         Layer,
         image::{self, familiar, pinned},
+        stack::Provider,
         upkeep::in_words,
     },
     status::{Condition, Kind},
@@ -141,14 +142,22 @@ impl Place<'_> {
         format!("No image can make way any more: of those that Evenkeel pulled all {} are needed{foreign}", ours.len())
     }
 
-    /// What makes room.
+    /// What makes room. OpsWorks gives a larger volume to new instances alone.
     fn advice(&self) -> String {
-        match self.layer.volumes.iter().find(|volume| volume.mount_point == DATA_ROOT) {
-            Some(volume) => format!(
+        let volume = self.layer.volumes.iter().find(|volume| volume.mount_point == DATA_ROOT);
+        match (volume, self.known.desired.stack.provider) {
+            (Some(volume), Provider::Ec2) => format!(
                 "raise the `size` of the volume at {DATA_ROOT} (now {}GiB), or remove what is not needed from it",
                 volume.size_gib
             ),
-            None => format!("declare a volume at {DATA_ROOT}, or remove what is not needed from the instance's disk"),
+            (Some(volume), Provider::Opsworks) => format!(
+                "remove what is not needed from the volume at {DATA_ROOT}, or grow it by hand; new instances have a \
+                 larger one once its `size` is raised (now {}GiB)",
+                volume.size_gib
+            ),
+            (None, _) => {
+                format!("remove what is not needed from the instance's disk, or declare a volume at {DATA_ROOT}")
+            }
         }
     }
 

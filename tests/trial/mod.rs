@@ -386,7 +386,8 @@ impl Trial {
             return false;
         }
         self.facts.failures.remove(&key);
-        if let Action::Engine { node, what: EngineAction::RemoveImage { .. } } = action {
+        if let Action::Engine { node, what: EngineAction::RemoveImage { image } } = action {
+            self.nobody_misses(&node.hostname, image);
             self.facts.made_room(&node.hostname);
         }
         if let Action::Record { release } = action {
@@ -410,6 +411,16 @@ impl Trial {
         self.world.carry_out(action);
         self.afflict();
         true
+    }
+
+    /// An image that is removed is one that was pulled, and that no container is made from.
+    fn nobody_misses(&mut self, hostname: &str, image: &str) {
+        let (name, engine) = (image::familiar(image), self.engine(hostname));
+        let found = engine.stored.iter().find(|(_, stored)| stored.names.contains(&name));
+        let (id, stored) = found.unwrap_or_else(|| panic!("{image} is not on {hostname}"));
+        assert!(stored.names.iter().all(|name| name.contains('@')), "{image} is somebody's: {:?}", stored.names);
+        let user = engine.containers.iter().find(|(_, container)| container.image_id == *id);
+        assert!(user.is_none(), "{image} is what {user:?} is made from");
     }
 
     /// Told only where the registry was said to be otherwise than at first.
