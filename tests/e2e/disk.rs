@@ -15,7 +15,7 @@ use super::{
     fleet::{Fleet, beside_others, until},
     ground::{Instance, run},
     load::Load,
-    manifest::Manifest,
+    manifest::{DISK, Manifest},
 };
 
 const NAME: &str = "fills";
@@ -111,13 +111,12 @@ async fn a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
         push(tag, mib);
     }
     let docker = format!(
-        "docker: {{transport: tls, port: 2376, disk: {{reserve: {RESERVE}MiB, warnAt: 100%}}}}\n      \
-         volumes: [{{mountPoint: /var/lib/docker, size: 1GiB}}]"
+        "disk: {{reserve: {RESERVE}MiB, warnAt: 100%}}}}\n      volumes: [{{mountPoint: /var/lib/docker, size: 1GiB}}]"
     );
     let manifest = Manifest::new(NAME, REGION, 2);
     let text = |tag: &str, docker: &str| {
         let manifest = manifest.clone().image(&format!("large:{tag}"));
-        manifest.text().replace("docker: {transport: tls, port: 2376}", docker)
+        manifest.text().replace(&format!("{DISK}}}"), docker)
     };
     let revision = fleet.commit(&text("1", &docker));
     let mut controller = fleet.start(&[]);

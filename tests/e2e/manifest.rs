@@ -1,5 +1,8 @@
 //! Manifests that the tests declare.
 
+/// Instances without a volume of their own share this machine's disk, and how full that is is no business of the tests.
+pub const DISK: &str = "disk: {reserve: 0%, warnAt: 100%}";
+
 /// A stack with one layer and one app on it.
 #[derive(Debug, Clone)]
 pub struct Manifest {
@@ -51,7 +54,7 @@ spec:
       shortName: docker
       instances: {{count: {count}, type: t3.small}}
       loadBalancers: [{{classic: {name}}}]
-      docker: {{transport: tls, port: 2376}}
+      docker: {{transport: tls, port: 2376, {DISK}}}
 ---
 apiVersion: evenkeel/v1
 kind: App
