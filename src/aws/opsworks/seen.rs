@@ -182,6 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_that_opsworks_starts_and_stops_by_itself_is_no_member_of_a_layer() {
+        let seen = |kind: Option<types::AutoScalingType>| {
+            let built = types::Instance::builder().instance_id("i").hostname("docker1").status("stopped");
+            instance(&built.layer_ids("l-1").set_auto_scaling_type(kind).build()).unwrap().layer_ids
+        };
+        assert_eq!(seen(None), ["l-1"]);
+        assert_eq!(seen(Some(types::AutoScalingType::Timer)), [""; 0]);
+        assert_eq!(seen(Some(types::AutoScalingType::Load)), [""; 0]);
+    }
+
+    #[test]
     fn lists_without_an_order_are_sorted_and_recipes_keep_theirs() {
         let disk = |at: &str| {
             types::VolumeConfiguration::builder().mount_point(at).size(8).number_of_disks(1).build().unwrap()
