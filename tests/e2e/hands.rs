@@ -19,7 +19,7 @@ const OTHERS: &str = "    - name: talker\n      image: registry.example.com/shop
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn logs_and_commands_reach_every_replica_and_what_is_not_there_is_said() {
     let _turn = beside_others().await;
-    let (name, region) = ("handled", "ap-southeast-4");
+    let (name, region) = ("handled", "ap-southeast-3");
     let fleet = Fleet::new(name, region);
     let mut manifest = Manifest::new(name, region, 2);
     manifest.others = OTHERS.into();

@@ -6,7 +6,7 @@ use super::{
     controller::{Controller, Status},
     ec2,
     fleet::{Fleet, beside_others, until},
-    ground::Instance,
+    ground::{Instance, TURN},
     load::Load,
     manifest::Manifest,
 };
@@ -31,7 +31,8 @@ fn burn(instance: &Instance) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_ec2_an_instance_comes_for_the_load_and_goes_after_it_without_losing_a_request() {
-    let _turn = beside_others().await;
+    // The load of other tests would be in the way of its own.
+    let _alone = TURN.write().await;
     let fleet = ec2::fleet::Fleet::new("busy", "ap-east-1");
     let rules =
         "{min: 1, max: 2, load: {up: {cpu: 25, for: 6s, coolDown: 30s}, down: {cpu: 20, for: 8s, coolDown: 5s}}";
