@@ -6,6 +6,7 @@ use super::{
     Provider, Settings,
     aws::{Seen, Thing},
     note::{Kind, Place},
+    scaling,
     yaml::{Part, Yaml},
 };
 
@@ -124,8 +125,9 @@ fn instances(seen: &Seen<'_>, pending: &mut bool) -> Part {
                        with `rollout: {surge: true}` of the app (one instance more for the time of a rollout), and not otherwise";
         note(Kind::Decide, message);
     }
-    if seen.scales.is_some() {
-        note(Kind::Decide, "the layer scales by load: see `instances` in the reference for how that is declared");
+    if let Some(rules) = scaling::suggested(seen, count) {
+        let message = format!("the layer scaled by load: to have that again, write in the place of `count`: {rules}");
+        note(Kind::Decide, &message);
     }
     let parts = vec![Part::word("count", count), Part::text("type", kind)];
     Part::new("instances", Yaml::Map(parts)).from(reader.place(&layer.node.span)).remark(remarks)

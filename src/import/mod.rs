@@ -16,6 +16,7 @@ mod layer;
 mod note;
 mod notify;
 mod number;
+mod scaling;
 mod secrets;
 mod volumes;
 mod yaml;

@@ -102,6 +102,20 @@ fn what_holds_for_one_instance_or_is_the_layer_s_own_affair_is_told_beside_it() 
 }
 
 #[test]
+fn rules_for_scaling_are_told_in_the_words_of_a_manifest() {
+    let rules = r#"{"LoadBasedAutoScalingConfigurations": [{"LayerId": "l-1", "Enable": true,
+      "UpScaling": {"InstanceCount": 1, "ThresholdsWaitTime": 5, "IgnoreMetricsTime": 5, "CpuThreshold": 80.0, "MemoryThreshold": -1.0},
+      "DownScaling": {"InstanceCount": 2, "ThresholdsWaitTime": 10, "IgnoreMetricsTime": 15, "CpuThreshold": 30.5, "LoadThreshold": -1}}]}"#;
+    let notes = told(&from(&format!("{AWS}{rules}"), Provider::Opsworks).unwrap().notes);
+    let told = "min: 2, max: 3, load: {up: {cpu: 80, for: 5m, coolDown: 5m, count: 1}, \
+                down: {cpu: 30.5, for: 10m, coolDown: 15m, count: 2}}";
+    assert!(
+        notes.iter().any(|note| note.starts_with("decide: the layer scaled by load") && note.ends_with(told)),
+        "{notes:#?}"
+    );
+}
+
+#[test]
 fn the_volumes_of_the_layer_are_taken_over() {
     let imported = from(AWS, Provider::Opsworks).unwrap();
     let volumes = declared(&imported.manifests).stack.layers.remove(0).volumes;
