@@ -7,20 +7,23 @@ use super::{
     secrets,
     yaml::{Part, Yaml},
 };
-use crate::spec::{image::DOCKER_HUB, problem::list, registry::ecr_region};
+use crate::spec::{image::DOCKER_HUB, registry::ecr_region};
 
 /// What becomes of it.
 #[derive(Default)]
 pub(super) struct Around {
     /// Entries of `registries`.
     pub(super) registries: Vec<Part>,
+    /// `tags` of the stack.
+    pub(super) tags: Option<Part>,
     /// `logging` of every app.
     pub(super) logging: Option<Part>,
     /// What is nowhere in the manifests.
     pub(super) remarks: Vec<String>,
 }
 
-pub(super) fn read(reader: Reader<'_>, map: &Map<'_>, stack: &str) -> Around {
+/// `declared`: the stack has a manifest of its own already.
+pub(super) fn read(reader: Reader<'_>, map: &Map<'_>, stack: &str, declared: bool) -> Around {
     let mut around = Around::default();
     if let Some(entry) = map.get("docker") {
         docker(reader, entry, stack, &mut around);
@@ -29,7 +32,7 @@ pub(super) fn read(reader: Reader<'_>, map: &Map<'_>, stack: &str) -> Around {
         logrotate(reader, entry, &mut around);
     }
     if let Some(entry) = map.get("aws-tag") {
-        tags(reader, entry, &mut around);
+        tags(reader, entry, declared, &mut around);
     }
     around
 }
@@ -52,8 +55,7 @@ fn docker(reader: Reader<'_>, entry: &Entry, stack: &str, around: &mut Around) {
         }
     }
     if let Some(exec) = docker.get("exec") {
-        let message =
-            "`docker.exec` was for one run of the recipe `docker::exec`: what is run by hand is declared nowhere";
+        let message = "`docker.exec` was for one run of the recipe `docker::exec`: `evenkeel exec` does it by hand";
         around.remarks.push(reader.note(Kind::Replaced, &exec.key_span, message));
     }
     around.remarks.extend(reader.finish(&docker, "docker."));
@@ -139,16 +141,27 @@ fn logrotate(reader: Reader<'_>, entry: &Entry, around: &mut Around) {
         Some(Part::new("logging", Yaml::Map(rotation)).from(reader.place(&entry.key_span)).remark(remarks));
 }
 
-fn tags(reader: Reader<'_>, entry: &Entry, around: &mut Around) {
+fn tags(reader: Reader<'_>, entry: &Entry, declared: bool, around: &mut Around) {
     let Some(map) = reader.map(&entry.value, "`aws-tag`") else { return };
-    if let Some(tags) = map.get("tags") {
-        let names: Vec<&str> = match reader.map(&tags.value, "`aws-tag.tags`") {
-            Some(tags) => tags.entries.iter().map(|tag| tag.key.as_str()).collect(),
-            None => return,
-        };
-        if !names.is_empty() {
-            let message = format!("`aws-tag.tags`: the tags {} of the instances are in no manifest", list(&names));
+    if let Some(tags) = map.get("tags")
+        && let Some(all) = reader.map(&tags.value, "`aws-tag.tags`")
+    {
+        let mut parts = Vec::new();
+        for tag in all.entries {
+            if tag.key == "Name" {
+                let message = "`aws-tag.tags.Name`: an instance on EC2 is called after its stack and its hostname";
+                around.remarks.push(reader.note(Kind::LeftOut, &tag.key_span, message));
+            } else if let Some(value) = reader.text(&tag.value) {
+                parts.push(Part::text(&tag.key, value).from(reader.place(&tag.key_span)));
+            }
+        }
+        if declared && !parts.is_empty() {
+            let message = "`aws-tag.tags`: write them as `tags` into the stack's manifest";
             around.remarks.push(reader.note(Kind::Decide, &tags.key_span, message));
+        } else if !parts.is_empty() {
+            let message = "`aws-tag.tags` went on the instances when a recipe was run: these are kept true, and go on their EBS volumes too";
+            let remark = reader.note(Kind::Changed, &tags.key_span, message);
+            around.tags = Some(Part::new("tags", Yaml::Map(parts)).from(reader.place(&tags.key_span)).remark([remark]));
         }
     }
     around.remarks.extend(reader.finish(&map, "aws-tag."));

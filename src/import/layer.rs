@@ -21,8 +21,8 @@ const OURS: [(&str, &str); 11] = [
     ("docker::cron", "containers are run by the clock"),
     ("docker::notify_rollbar", "Rollbar is told once per release"),
     ("docker::cleanup", "old images are removed"),
-    ("docker::exec", "`docker exec` is run by hand"),
-    ("docker::tag", "the tags of its attributes are in no manifest"),
+    ("docker::exec", "`evenkeel exec` runs a command"),
+    ("docker::tag", "`tags` of a stack are kept true"),
     ("docker::logrotate", "Docker rotates its logs itself"),
     ("logrotate::default", "Docker rotates its logs itself"),
 ];

@@ -151,7 +151,7 @@ fn translate(
         }
     };
     let Some(mut ground) = ground else { return nothing() };
-    let around = around::read(reader, &map, &ground.name);
+    let around = around::read(reader, &map, &ground.name, ground.verbatim.is_some());
     ground.remarks.extend(around.remarks.iter().cloned());
     let apps = apps(reader, entries.entries, &mut ground, around, settings.provider);
     let names: Vec<_> = apps.iter().map(|app| (app.name.clone(), app.containers.clone())).collect();
@@ -181,6 +181,7 @@ fn apps(
     if ground.verbatim.is_none() && !registries.is_empty() {
         ground.parts.push(Part::new("registries", Yaml::Map(std::mem::take(&mut registries))));
     }
+    ground.parts.extend(around.tags);
     let common = app::Common { provider, registries, logging: around.logging };
     let all = entries.iter().zip(app::volumes(reader, entries));
     let apps: Vec<app::App> =

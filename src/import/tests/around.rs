@@ -64,8 +64,18 @@ fn manual_is_what_an_operator_asks_for() {
 fn what_was_for_one_run_of_a_recipe_is_told() {
     let (_, notes) = app(&with(r#""docker": {"exec": {"container": "app0", "command": "date"}}"#));
     assert!(notes[0].starts_with("replaced: `docker.exec`"), "{notes:?}");
-    let (_, notes) = app(&with(r#""aws-tag": {"tags": {"team": "shop"}}"#));
-    assert!(notes[0].starts_with("decide: `aws-tag.tags`: the tags `team`"), "{notes:?}");
+}
+
+#[test]
+fn the_tags_of_instances_are_those_of_the_stack() {
+    let printed = printed(&with(r#""aws-tag": {"tags": {"Name": "x", "team": "shop", "cost centre": 42}}"#));
+    let notes = told(&printed.notes);
+    assert!(notes.iter().any(|note| note.starts_with("left out: `aws-tag.tags.Name`")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.starts_with("changed: `aws-tag.tags` went on")), "{notes:?}");
+    let read = crate::spec::validate::load("r", vec![crate::spec::File::new("f", printed.manifests)]).expect("valid");
+    let stack = &read.values().next().unwrap().stack;
+    let tags = [("cost centre", "42"), ("team", "shop")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(stack.layers[0].tags, Some(tags.into()));
 }
 
 #[test]
