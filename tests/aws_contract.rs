@@ -413,11 +413,11 @@ async fn what_was_updated_is_read_back_and_keeps_its_mark() {
 
 #[tokio::test]
 async fn the_tags_of_a_layer_are_read_where_they_are_declared_and_changed() {
-    let mut ground = Ground::new("sa-east-1").await;
+    let mut ground = Ground::new("ap-northeast-2").await;
     let (_, id) = ground.create_stack_and_layer().await;
     assert_eq!(known(ground.look().await.layers).remove(0).tags, None, "nobody wants to know");
     let text = "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {name: contract}\nspec:\n  provider: opsworks\n  \
-                region: sa-east-1\n  serviceRoleArn: arn:aws:iam::000000000000:role/r\n  \
+                region: ap-northeast-2\n  serviceRoleArn: arn:aws:iam::000000000000:role/r\n  \
                 instanceProfileArn: arn:aws:iam::000000000000:instance-profile/p\n  layers:\n    - shortName: docker\n      \
                 instances: {count: 1, type: t3.small}\n      tags: {team: shop}\n";
     let read = validate::load("r", vec![File::new("contract.yaml", text)]).expect("it is valid");
