@@ -16,11 +16,13 @@ pub(super) struct Around {
     pub(super) registries: Vec<Part>,
     /// `logging` of every app.
     pub(super) logging: Option<Part>,
+    /// `tags` of the stack.
+    pub(super) tags: Option<Part>,
     /// What is nowhere in the manifests.
     pub(super) remarks: Vec<String>,
 }
 
-pub(super) fn read(reader: Reader<'_>, map: &Map<'_>, stack: &str) -> Around {
+pub(super) fn read(reader: Reader<'_>, map: &Map<'_>, stack: &str, given: bool) -> Around {
     let mut around = Around::default();
     if let Some(entry) = map.get("docker") {
         docker(reader, entry, stack, &mut around);
@@ -29,7 +31,7 @@ pub(super) fn read(reader: Reader<'_>, map: &Map<'_>, stack: &str) -> Around {
         logrotate(reader, entry, &mut around);
     }
     if let Some(entry) = map.get("aws-tag") {
-        tags(reader, entry, &mut around);
+        tags(reader, entry, given, &mut around);
     }
     around
 }
@@ -139,16 +141,24 @@ fn logrotate(reader: Reader<'_>, entry: &Entry, around: &mut Around) {
         Some(Part::new("logging", Yaml::Map(rotation)).from(reader.place(&entry.key_span)).remark(remarks));
 }
 
-fn tags(reader: Reader<'_>, entry: &Entry, around: &mut Around) {
+/// `given`: the stack stands in a manifest already, and is printed as it is.
+fn tags(reader: Reader<'_>, entry: &Entry, given: bool, around: &mut Around) {
     let Some(map) = reader.map(&entry.value, "`aws-tag`") else { return };
-    if let Some(tags) = map.get("tags") {
-        let names: Vec<&str> = match reader.map(&tags.value, "`aws-tag.tags`") {
-            Some(tags) => tags.entries.iter().map(|tag| tag.key.as_str()).collect(),
-            None => return,
-        };
-        if !names.is_empty() {
-            let message = format!("`aws-tag.tags`: the tags {} of the instances are in no manifest", list(&names));
-            around.remarks.push(reader.note(Kind::Decide, &tags.key_span, message));
+    if let Some(entry) = map.get("tags") {
+        let Some(tags) = reader.map(&entry.value, "`aws-tag.tags`") else { return };
+        let names: Vec<&str> = tags.entries.iter().map(|tag| tag.key.as_str()).collect();
+        if given && !names.is_empty() {
+            let message = format!("`aws-tag.tags`: add the tags {} to `tags` of the stack", list(&names));
+            around.remarks.push(reader.note(Kind::Decide, &entry.key_span, message));
+        } else if !names.is_empty() {
+            let told = tags.entries.iter().filter_map(|tag| {
+                Some(Part::text(&tag.key, reader.text(&tag.value)?).from(reader.place(&tag.value.span)))
+            });
+            let message = "`aws-tag.tags` were put on instances when the recipe was run; they are kept true now, and are on \
+                           the EBS volumes too";
+            let remark = reader.note(Kind::Changed, &entry.key_span, message);
+            let part = Part::new("tags", Yaml::Map(told.collect())).from(reader.place(&entry.key_span));
+            around.tags = Some(part.remark([remark]));
         }
     }
     around.remarks.extend(reader.finish(&map, "aws-tag."));

@@ -22,7 +22,7 @@ const OURS: [(&str, &str); 11] = [
     ("docker::notify_rollbar", "Rollbar is told once per release"),
     ("docker::cleanup", "old images are removed"),
     ("docker::exec", "`docker exec` is run by hand"),
-    ("docker::tag", "the tags of its attributes are in no manifest"),
+    ("docker::tag", "tags are kept true"),
     ("docker::logrotate", "Docker rotates its logs itself"),
     ("logrotate::default", "Docker rotates its logs itself"),
 ];

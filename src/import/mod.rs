@@ -151,7 +151,7 @@ fn translate(
         }
     };
     let Some(mut ground) = ground else { return nothing() };
-    let around = around::read(reader, &map, &ground.name);
+    let around = around::read(reader, &map, &ground.name, ground.verbatim.is_some());
     ground.remarks.extend(around.remarks.iter().cloned());
     let apps = apps(reader, entries.entries, &mut ground, around, settings.provider);
     let names: Vec<_> = apps.iter().map(|app| (app.name.clone(), app.containers.clone())).collect();
@@ -177,6 +177,7 @@ fn apps(
     around: Around,
     provider: Provider,
 ) -> Vec<app::App> {
+    ground.parts.extend(around.tags);
     let mut registries = around.registries;
     if ground.verbatim.is_none() && !registries.is_empty() {
         ground.parts.push(Part::new("registries", Yaml::Map(std::mem::take(&mut registries))));

@@ -64,8 +64,14 @@ fn manual_is_what_an_operator_asks_for() {
 fn what_was_for_one_run_of_a_recipe_is_told() {
     let (_, notes) = app(&with(r#""docker": {"exec": {"container": "app0", "command": "date"}}"#));
     assert!(notes[0].starts_with("replaced: `docker.exec`"), "{notes:?}");
-    let (_, notes) = app(&with(r#""aws-tag": {"tags": {"team": "shop"}}"#));
-    assert!(notes[0].starts_with("decide: `aws-tag.tags`: the tags `team`"), "{notes:?}");
+}
+
+#[test]
+fn the_tags_of_the_instances_are_the_stack_s() {
+    let printed = printed(&with(r#""aws-tag": {"tags": {"team": "shop", "cost centre": 42}}"#));
+    assert!(printed.manifests.contains("  tags: {team: shop, \"cost centre\": \"42\"}\n"), "{}", printed.manifests);
+    let notes = told(&printed.notes);
+    assert!(notes[0].starts_with("changed: `aws-tag.tags` were put on instances"), "{notes:?}");
 }
 
 #[test]
