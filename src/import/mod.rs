@@ -177,11 +177,11 @@ fn apps(
     around: Around,
     provider: Provider,
 ) -> Vec<app::App> {
+    ground.parts.extend(around.tags);
     let mut registries = around.registries;
     if ground.verbatim.is_none() && !registries.is_empty() {
         ground.parts.push(Part::new("registries", Yaml::Map(std::mem::take(&mut registries))));
     }
-    ground.parts.extend(around.tags);
     let common = app::Common { provider, registries, logging: around.logging };
     let all = entries.iter().zip(app::volumes(reader, entries));
     let apps: Vec<app::App> =

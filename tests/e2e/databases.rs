@@ -19,31 +19,39 @@ const RDS: (&str, &str) = ("rds", "2014-10-31");
 const PASSWORD: &str = "correct-h0rse-battery";
 
 /// A database instance, for as long as this value.
-struct Database {
-    name: &'static str,
-    region: &'static str,
+pub struct Database {
+    pub name: &'static str,
+    pub region: &'static str,
+    /// The database in it.
+    pub holds: &'static str,
+    pub master: &'static str,
+    /// Where Parameter Store keeps the master's password.
+    pub parameter: String,
 }
 
 impl Database {
-    /// Nothing of an earlier run is left of it, and its password is in Parameter Store.
     async fn none(name: &'static str, region: &'static str) -> Database {
-        let database = Database { name, region };
-        database.delete();
-        until("the database of an earlier run is gone", 60, || database.described().is_err()).await;
-        let request = json!({"Name": format!("/{name}"), "Value": PASSWORD, "Type": "SecureString", "Overwrite": true});
-        GROUND.json("ssm", "AmazonSSM.PutParameter", region, ACCOUNT, request);
-        database
+        Database { name, region, holds: "ledger", master: "keeper", parameter: format!("/{name}") }.afresh().await
     }
 
-    fn create(&self) {
+    /// Nothing of an earlier run is left of it, and its password is in Parameter Store.
+    pub async fn afresh(self) -> Database {
+        self.delete();
+        until("the database of an earlier run is gone", 60, || self.described().is_err()).await;
+        let request = json!({"Name": self.parameter, "Value": PASSWORD, "Type": "SecureString", "Overwrite": true});
+        GROUND.json("ssm", "AmazonSSM.PutParameter", self.region, ACCOUNT, request);
+        self
+    }
+
+    pub fn create(&self) {
         let request = [
             ("DBInstanceIdentifier", self.name),
             ("Engine", "postgres"),
             ("DBInstanceClass", "db.t3.micro"),
             ("AllocatedStorage", "20"),
-            ("DBName", "ledger"),
+            ("DBName", self.holds),
             ("Port", "5433"),
-            ("MasterUsername", "keeper"),
+            ("MasterUsername", self.master),
             ("MasterUserPassword", PASSWORD),
         ];
         GROUND.query(RDS, ACCOUNT, self.region, "CreateDBInstance", &request).expect("CreateDBInstance");

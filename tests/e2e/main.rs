@@ -13,12 +13,16 @@ mod ec2;
 mod fleet;
 mod ground;
 mod hands;
+mod imported;
 mod in_place;
 mod killed;
 mod load;
 mod manifest;
 mod operator;
 mod options;
+#[path = "../notifications/receiver.rs"]
+#[allow(dead_code)]
+mod receiver;
 mod registries;
 mod releases;
 mod rollouts;

@@ -38,7 +38,7 @@ fn every_container_of_the_example_is_declared() {
         let text = shown(true, provider);
         let desired = declared(text.split("\n== notes ==").next().unwrap());
         let names: Vec<&str> = desired.apps[0].containers.iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(names, ["redis", "app", "worker", "nightly", "haproxy", "nginx", "logspout"]);
+        assert_eq!(names, ["redis", "app", "worker", "nightly", "haproxy", "nginx", "forwarder"]);
         assert!(!desired.stack.suspend);
     }
 }
