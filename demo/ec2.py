@@ -18,7 +18,7 @@ STACK = BALANCER = "shop"
 LOOKS = ("DescribeInstances", "elbv2")
 # A change that only new instances can have.
 REFRESH = ("type: t3.medium", "type: t3.large")
-MEMORY_BELOW = 80  # MB, as for OpsWorks
+MEMORY_BELOW = 100  # MB, as for OpsWorks
 
 
 def clear() -> bool:

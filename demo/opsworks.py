@@ -13,7 +13,7 @@ STACK = BALANCER = "shop"
 LOOKS = ("DescribeStacks", "elb")
 # What a release of the instances themselves would be: nothing, OpsWorks changes the type of a stopped instance only.
 REFRESH = None
-MEMORY_BELOW = 80  # MB, of a build that is not optimised: nine tenths of that are the program's own pages
+MEMORY_BELOW = 100  # MB, of a build that is not optimised: all but a dozen of that are the program's own pages
 
 
 def clear(name: str = STACK) -> bool:

@@ -13,7 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Facts, Plan, facts::Released, resolve::Known};
+use super::{
+    Facts, Plan,
+    facts::{Failure, Released},
+    resolve::Known,
+};
 use crate::{
     action::{Action, EngineAction, Node},
     spec::{
@@ -23,11 +27,15 @@ use crate::{
         upkeep::in_words,
     },
     status::{Condition, Kind},
-    world::{Class, Disk, Engine, ImageSeen},
+    world::{Class, Disk, Engine, ImageSeen, Observed},
 };
 
 /// Where the engine keeps its images, as the volumes of a layer name it.
 const DATA_ROOT: &str = "/var/lib/docker";
+
+/// So much more, or a tenth more, is clearly more. What a pull that was given up leaves behind is cleared away later, and is
+/// never more than was free when it was begun.
+const MORE: u64 = 32 << 20;
 
 /// An engine of a layer whose disk is looked after.
 pub(super) struct Place<'a> {
@@ -282,6 +290,27 @@ impl Place<'_> {
                 self.advice()
             ),
         })
+    }
+}
+
+impl Facts {
+    /// A pull that was refused for want of room is tried again as soon as there is clearly more than when it was begun:
+    /// somebody has made some, or what was known then was old.
+    pub(super) fn note_room(&mut self, seen: &Observed) {
+        self.free.retain(|hostname, _| seen.engines.contains_key(hostname));
+        for (hostname, engine) in &seen.engines {
+            let Some(free) = engine.known().and_then(|engine| engine.disk).map(|disk| disk.free) else { continue };
+            let had = self.free.entry(hostname.clone()).or_insert(free);
+            let on = format!("{hostname}: ");
+            let lacks =
+                |(key, failure): (&String, &Failure)| failure.trouble.class == Class::NoRoom && key.starts_with(&on);
+            if !self.failures.iter().any(lacks) {
+                *had = free;
+            } else if free > had.saturating_add(MORE.max(*had / 10)) {
+                *had = free;
+                self.made_room(hostname);
+            }
+        }
     }
 }
 

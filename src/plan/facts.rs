@@ -40,6 +40,8 @@ pub struct Facts {
     pub wishes: Vec<Wish>,
     /// Actions that failed: action key → what and when it may be tried again.
     pub failures: BTreeMap<String, Failure>,
+    /// How much was free on an instance's disk when nothing was refused for want of room yet, by hostname.
+    pub free: BTreeMap<String, u64>,
     /// Lanes with an action under way.
     pub busy: BTreeSet<Lane>,
     /// Since when an instance is being drained, or has been before it was out, by hostname.
@@ -171,6 +173,7 @@ impl Facts {
                 engines.flat_map(|engine| engine.containers.values()).map(|container| &container.id).collect();
             self.up_since.retain(|id, _| there.contains(id));
         }
+        self.note_room(seen);
         self.note_gone(seen, now);
         self.note_load(desired, seen, now);
         let Some(instances) = seen.provided.instances.known() else { return };
@@ -276,6 +279,34 @@ fn keep(since: &mut BTreeMap<String, Timestamp>, key: &str, holds: bool, now: Ti
 mod tests {
     use super::*;
     use crate::world::{LayerSettings, OpsWorks, OwLayer, OwStack, Owned, Provided, Rest, StackSettings};
+
+    #[test]
+    fn what_was_refused_for_want_of_room_is_tried_again_once_there_is_clearly_more_of_it() {
+        let mut facts = Facts::default();
+        let refuse = |facts: &mut Facts| {
+            let trouble = Trouble { class: Class::NoRoom, message: "no room".into() };
+            let failure = Failure { trouble, times: 1, retry_at: Timestamp::MAX };
+            facts.failures.insert("web1: pull web:2".into(), failure);
+        };
+        let look = |facts: &mut Facts, mib: u64| {
+            let disk = Some(crate::world::Disk { total: 1 << 30, free: mib << 20 });
+            let mut seen = seen(&[]);
+            let engine = crate::world::Engine { disk, ..crate::world::Engine::default() };
+            seen.engines.insert("web1".into(), Seen::Known(engine));
+            facts.note_room(&seen);
+            facts.failures.is_empty()
+        };
+        assert!(look(&mut facts, 230));
+        refuse(&mut facts);
+        // What was begun is still being cleared away, and then it is as before.
+        for mib in [150, 230, 250] {
+            assert!(!look(&mut facts, mib), "{mib}");
+        }
+        assert!(look(&mut facts, 300), "there is more than when it was begun");
+        refuse(&mut facts);
+        assert!(!look(&mut facts, 310));
+        assert!(look(&mut facts, 840));
+    }
 
     fn seen(layers: &[&str]) -> Observed {
         let layer = |short_name: &&str| OwLayer {
