@@ -6,16 +6,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use bollard::{
-    container::LogOutput,
-    errors::Error,
-    exec::{StartExecOptions, StartExecResults},
-    models::{ContainerInspectResponse, ExecConfig},
-    query_parameters::InspectContainerOptions,
-};
-use futures_util::StreamExt;
+use bollard::{errors::Error, models::ContainerInspectResponse, query_parameters::InspectContainerOptions};
 
-use super::transport::{Client, Transport};
+use super::{
+    exec,
+    transport::{Client, Transport},
+};
 use crate::action::Node;
 
 /// How long it may take.
@@ -37,23 +33,8 @@ async fn ask(client: &Client, id: &str) -> Result<Option<u32>, Error> {
     if ports.is_empty() {
         return Ok(None);
     }
-    let cat = ["cat", "/proc/net/tcp", "/proc/net/tcp6"].map(str::to_owned).to_vec();
-    let config = ExecConfig { attach_stdout: Some(true), cmd: Some(cat), ..ExecConfig::default() };
-    let exec = client.docker.create_exec(id, config).await?;
-    let mut told = Vec::new();
-    if let StartExecResults::Attached { mut output, .. } =
-        client.docker.start_exec(&exec.id, None::<StartExecOptions>).await?
-    {
-        while let Some(part) = output.next().await {
-            if let LogOutput::StdOut { message } = part? {
-                told.extend_from_slice(&message);
-            }
-            if told.len() > READ {
-                return Ok(None);
-            }
-        }
-    }
-    Ok(connections(&String::from_utf8_lossy(&told), &ports))
+    let told = exec::answer(client, id, &["cat", "/proc/net/tcp", "/proc/net/tcp6"], READ).await?;
+    Ok(told.and_then(|told| connections(&told, &ports)))
 }
 
 /// The TCP ports of a running container that its host publishes. One in the host's own network has none: whose a

@@ -12,17 +12,10 @@ use std::{
     time::Duration,
 };
 
-use bollard::{
-    container::LogOutput,
-    errors::Error,
-    exec::{StartExecOptions, StartExecResults},
-    models::{ContainerSummary, ExecConfig},
-    query_parameters::ListContainersOptionsBuilder,
-};
-use futures_util::StreamExt;
+use bollard::{errors::Error, models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
 
 use super::{
-    STACK_LABEL,
+    STACK_LABEL, exec,
     transport::{Client, Transport},
 };
 use crate::{action::Node, world::Disk};
@@ -113,23 +106,8 @@ impl Teller {
 }
 
 async fn df(client: &Client, id: &str) -> Result<Option<Disk>, Error> {
-    let cmd = ["df", "-Pk", "/"].map(str::to_owned).to_vec();
-    let config = ExecConfig { attach_stdout: Some(true), cmd: Some(cmd), ..ExecConfig::default() };
-    let exec = client.docker.create_exec(id, config).await?;
-    let mut told = Vec::new();
-    if let StartExecResults::Attached { mut output, .. } =
-        client.docker.start_exec(&exec.id, None::<StartExecOptions>).await?
-    {
-        while let Some(part) = output.next().await {
-            if let LogOutput::StdOut { message } = part? {
-                told.extend_from_slice(&message);
-            }
-            if told.len() > READ {
-                return Ok(None);
-            }
-        }
-    }
-    Ok(read(&String::from_utf8_lossy(&told)))
+    let told = exec::answer(client, id, &["df", "-Pk", "/"], READ).await?;
+    Ok(told.as_deref().and_then(read))
 }
 
 /// Reads what `df -Pk /` prints: one line for the file system, its columns counted from the end because its name may

@@ -1,4 +1,4 @@
-//! A command of somebody's in a container that runs.
+//! Commands in a container that runs: somebody's, and questions that only a container can answer.
 
 use std::{pin::Pin, time::Duration};
 
@@ -125,6 +125,28 @@ impl Session {
         let told = asked.await.map_err(|_| trouble::no_answer(&self.node, LIMIT))?;
         told.map_err(|error| trouble::of(&self.node, &error))?.exit_code.ok_or_else(|| no_sense(&self.node))
     }
+}
+
+/// What a command in a container prints on standard output; nothing where that is more than so many bytes. The caller limits
+/// the time.
+pub(super) async fn answer(client: &Client, id: &str, command: &[&str], most: usize) -> Result<Option<String>, Error> {
+    let cmd = command.iter().map(|word| (*word).to_owned()).collect();
+    let config = ExecConfig { attach_stdout: Some(true), cmd: Some(cmd), ..ExecConfig::default() };
+    let exec = client.docker.create_exec(id, config).await?;
+    let mut told = Vec::new();
+    if let StartExecResults::Attached { mut output, .. } =
+        client.docker.start_exec(&exec.id, None::<StartExecOptions>).await?
+    {
+        while let Some(part) = output.next().await {
+            if let LogOutput::StdOut { message } = part? {
+                told.extend_from_slice(&message);
+            }
+            if told.len() > most {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(String::from_utf8_lossy(&told).into_owned()))
 }
 
 fn no_sense(node: &Node) -> Trouble {

@@ -11,17 +11,15 @@ use std::{
 };
 
 use bollard::{
-    container::LogOutput,
     errors::Error,
-    exec::{StartExecOptions, StartExecResults},
-    models::{ContainerMemoryStats, ContainerStatsResponse, ContainerSummary, ExecConfig},
+    models::{ContainerMemoryStats, ContainerStatsResponse, ContainerSummary},
     query_parameters::{ListContainersOptionsBuilder, StatsOptionsBuilder},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use super::{
-    STACK_LABEL,
+    STACK_LABEL, exec,
     transport::{Client, Transport},
     trouble,
 };
@@ -36,6 +34,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 const AT_ONCE: usize = 8;
 /// How many containers are asked for the load average before it counts as not known.
 const ASKED: usize = 3;
+/// Bytes of a load average that are read at most.
+const READ: usize = 1024;
 /// What was counted so long ago is of no use.
 const OLD: Duration = Duration::from_secs(10 * 60);
 
@@ -150,23 +150,8 @@ async fn load_average(client: &Client, listed: &[ContainerSummary]) -> Option<f6
 }
 
 async fn read_load_average(client: &Client, id: &str) -> Result<Option<f64>, Error> {
-    let cat = ["cat", "/proc/loadavg"].map(str::to_owned).to_vec();
-    let config = ExecConfig { attach_stdout: Some(true), cmd: Some(cat), ..ExecConfig::default() };
-    let exec = client.docker.create_exec(id, config).await?;
-    let mut told = Vec::new();
-    if let StartExecResults::Attached { mut output, .. } =
-        client.docker.start_exec(&exec.id, None::<StartExecOptions>).await?
-    {
-        while let Some(part) = output.next().await {
-            if let LogOutput::StdOut { message } = part? {
-                told.extend_from_slice(&message);
-            }
-            if told.len() > 1024 {
-                break;
-            }
-        }
-    }
-    Ok(parsed(&String::from_utf8_lossy(&told)))
+    let told = exec::answer(client, id, &["cat", "/proc/loadavg"], READ).await?;
+    Ok(told.as_deref().and_then(parsed))
 }
 
 /// `0.20 0.18 0.12 1/80 11206` (proc_loadavg(5)).
