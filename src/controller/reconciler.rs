@@ -302,11 +302,8 @@ impl Reconciler {
                     if let Action::Engine { node, what: EngineAction::Stop { .. } } = &action {
                         self.picture.stopped(&node.hostname);
                     }
-                    self.facts.failures.remove(&key);
+                    self.facts.succeeded(&action, self.clock.now());
                     self.waits.remove(&key);
-                    if let Action::Engine { node, what: EngineAction::RemoveImage { .. } } = &action {
-                        self.facts.made_room(&node.hostname);
-                    }
                     let news = News::Done(key, seconds);
                     match action.is_routine() {
                         true => self.report.news(&self.desired.stack.name, &news),
@@ -340,7 +337,7 @@ impl Reconciler {
         if seen.provided.unanswered().is_some() || seen.stale.is_some() {
             return;
         }
-        self.facts.failures.retain(|key, _| plan.wanted.contains(key));
+        self.facts.keep_wanted(|key| plan.wanted.contains(key));
         self.waits.retain(|key, _| plan.wanted.contains(key));
         let under_way: BTreeSet<&String> =
             self.running.values().filter_map(|running| running.intent.as_ref()).collect();

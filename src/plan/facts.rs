@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{fleet, intent::Intent, job::Jobs, notices::Told, progress::Progress, scaling::Since, subject};
+use super::{fleet, intent::Intent, job::Jobs, lag::Done, notices::Told, progress::Progress, scaling::Since, subject};
 use crate::{
     action::{Action, Delivery, Lane, Release, Scaled, Wish},
     spec::Desired,
@@ -42,6 +42,8 @@ pub struct Facts {
     pub failures: BTreeMap<String, Failure>,
     /// How much was free on an instance's disk when nothing was refused for want of room yet, by hostname.
     pub free: BTreeMap<String, u64>,
+    /// Actions that went well, and that it is not known of yet whether they show: action key → when.
+    pub done: BTreeMap<String, Done>,
     /// Lanes with an action under way.
     pub busy: BTreeSet<Lane>,
     /// Since when an instance is being drained, or has been before it was out, by hostname.

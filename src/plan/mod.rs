@@ -20,6 +20,7 @@ pub mod forecast;
 pub mod imagine;
 pub mod intent;
 mod job;
+mod lag;
 pub mod lineup;
 pub mod migration;
 pub mod node;
@@ -54,6 +55,7 @@ use serde::Serialize;
 pub use facts::{Facts, Failure, Released};
 pub use intent::Intent;
 pub use job::{JobRun, Jobs};
+pub use lag::Done;
 pub use notices::Told;
 pub use progress::Progress;
 pub use strategy::{Replacement, Strategy};
@@ -164,6 +166,9 @@ impl Plan {
                 self.hold(subject, on, Some(until));
                 return;
             }
+        }
+        if let Some(until) = facts.may_show_until(&key, now) {
+            return self.hold(subject, format!("it to show that it was done: {key}"), Some(until));
         }
         self.actions.push(action);
     }

@@ -293,7 +293,8 @@ impl Sim {
         match result {
             Ok(()) => {
                 self.say(format_args!("  done: {key}"));
-                self.mind.facts.failures.remove(&key);
+                let now = self.clock();
+                self.mind.facts.succeeded(action, now);
             }
             Err(trouble) => {
                 self.say(format_args!("  {:?}: {key}: {}", trouble.class, trouble.message));
@@ -346,7 +347,7 @@ impl Sim {
         }
         let mut plan = plan(&desired, &seen, &self.mind.facts, now);
         if seen.provided.unanswered().is_none() && seen.stale.is_none() {
-            self.mind.facts.failures.retain(|key, _| plan.wanted.contains(key));
+            self.mind.facts.keep_wanted(|key| plan.wanted.contains(key));
             let under_way: BTreeSet<String> = self.mind.running.values().filter_map(|r| r.action.intent()).collect();
             for key in self.mind.facts.intents_over(&plan.wanted, now) {
                 if !under_way.contains(&key) {

@@ -40,7 +40,7 @@ impl Sim {
         self.mind.facts.migrated = self.migrated.clone();
         let plan = plan(&self.desired, &seen, &self.mind.facts, now);
         self.watch.recorded(&plan);
-        self.mind.facts.failures.retain(|key, _| plan.wanted.contains(key));
+        self.mind.facts.keep_wanted(|key| plan.wanted.contains(key));
         for key in self.mind.facts.intents_over(&plan.wanted, now) {
             self.intents.remove(&key);
         }

@@ -369,7 +369,7 @@ impl Trial {
         self.receivers.remind(&mut self.facts);
         let plan = plan(&self.desired, &seen, &self.facts, self.world.now);
         self.facts.advance(&plan);
-        self.facts.failures.retain(|key, _| plan.wanted.contains(key));
+        self.facts.keep_wanted(|key| plan.wanted.contains(key));
         plan
     }
 
@@ -385,10 +385,9 @@ impl Trial {
             self.fail(action, trouble);
             return false;
         }
-        self.facts.failures.remove(&key);
+        self.facts.succeeded(action, self.world.now);
         if let Action::Engine { node, what: EngineAction::RemoveImage { image } } = action {
             self.nobody_misses(&node.hostname, image);
-            self.facts.made_room(&node.hostname);
         }
         if let Action::Record { release } = action {
             self.put_on_record(release);
