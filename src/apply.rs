@@ -46,8 +46,11 @@ async fn carry_out(
         Action::Engine { node, what } => {
             if let EngineAction::Stop { name, guard: Some(guard), .. } = what {
                 let subject = format!("{}/{name}", node.hostname);
-                still_out(ports, stack, guard, &subject).await?;
-                still_unconnected(ports, node, guard, &subject).await?;
+                // At once: the instance is out of service for as long as they take.
+                tokio::try_join!(
+                    still_out(ports, stack, guard, &subject),
+                    still_unconnected(ports, node, guard, &subject)
+                )?;
             }
             ports.engines.apply(node, what, given, progress).await
         }

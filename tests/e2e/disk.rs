@@ -188,5 +188,5 @@ async fn a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
     for (instance, (_, digest)) in hosts.iter().zip(&before) {
         assert_ne!(web(instance).1, *digest);
     }
-    load.end().await.assert_none_lost(2000);
+    load.end().await.assert_none_lost(600);
 }

@@ -131,7 +131,7 @@ async fn instances_come_as_declared_and_the_newest_leave_drained_without_losing_
     let since = GROUND.last_call();
     let revision = fleet.commit(&Manifest::new(name, region, 1).text());
     controller.until_converged(name, &revision, 120).await;
-    load.end().await.assert_none_lost(1000);
+    load.end().await.assert_none_lost(300);
 
     let left: BTreeSet<String> =
         fleet.instance_records().iter().map(|i| i["Hostname"].as_str().unwrap().to_owned()).collect();

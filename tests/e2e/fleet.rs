@@ -196,6 +196,7 @@ pub async fn until(what: &str, limit: u64, mut good: impl FnMut() -> bool) {
     let began = Instant::now();
     while !good() {
         assert!(began.elapsed() < Duration::from_secs(limit), "after {limit}s it is not so: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // What is asked is often a process on an instance.
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{
     controller::{evenkeel, program, words},
     fleet::{Fleet, beside_others},
-    ground::GROUND,
+    ground::{GROUND, run},
     manifest::Manifest,
 };
 
@@ -72,13 +72,15 @@ async fn logs_and_commands_reach_every_replica_and_what_is_not_there_is_said() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "100000", "{}", words(&output));
     let quoted = |words: &[&str]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
     let in_terminal = format!(
-        "stty rows 33 cols 99; '{}' {} -it -- sh -c 'until stty size 2>/dev/null; do sleep 0.1; done; read key; echo \"got $key\"'",
+        "stty rows 33 cols 99; '{}' {} -it -- sh -c 'while [ \"$(stty size)\" = \"0 0\" ]; do sleep 0.1; done; stty size; read key; \
+         echo \"got $key\"'",
         program().display(),
         quoted(&exec)
     );
-    let mut child = Command::new("script");
-    child.args(["-qec", &in_terminal, "/dev/null"]).envs(&GROUND.env).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = child.spawn().unwrap();
+    // An engine before API 1.42 tells the command of its size once it runs. Nothing here is waited for without an end.
+    let mut child = Command::new("timeout");
+    child.args(["60", "script", "-qec", &in_terminal, "/dev/null"]).envs(&GROUND.env);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(said.by_ref().find(|line| line.trim() == "33 99").as_deref().map(str::trim), Some("33 99"));
@@ -87,15 +89,16 @@ async fn logs_and_commands_reach_every_replica_and_what_is_not_there_is_said() {
     assert!(child.wait().unwrap().success());
 
     // Who follows an app sees what a rollout makes of it.
-    let mut child = Command::new(program());
-    child.args([&["logs", "handled app", "-f"][..], &state].concat()).envs(&GROUND.env).stdout(Stdio::piped());
-    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new("timeout");
+    child.arg("200").arg(program()).args([&["logs", "handled app", "-f"][..], &state].concat()).envs(&GROUND.env);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut followed = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(followed.any(|line| line == "docker2/talker1 | I am talker1.docker2 of talker1"));
     manifest.others = OTHERS.replace("I am", "I am still");
     let revision = fleet.commit(&manifest.text());
     controller.until_converged(name, &revision, 150).await;
     assert!(followed.any(|line| line.contains("talker1 | I am still talker1")));
-    child.kill().unwrap();
+    // `timeout` passes it on.
+    run("kill", &["-TERM", &child.id().to_string()]);
     child.wait().unwrap();
 }

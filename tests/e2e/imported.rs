@@ -197,7 +197,7 @@ impl Shop {
             edited(&text, &[(plain, &reference)])
         });
         assert!(decided.contains(&format!("password: {{ssm: {}}}", self.database.parameter)), "{decided}");
-        let health = "healthCheck: {exec: up, interval: 1s, timeout: 3s, retries: 3, startPeriod: 30s}";
+        let health = "healthCheck: {exec: up, interval: 2s, timeout: 3s, retries: 3, startPeriod: 30s}";
         let rollbar = format!(", url: \"http://{}/api/1/deploy/\"}}}}", self.rollbar.address);
         let revision = "revVar: GIT_REVISION";
         let decided = edited(
@@ -340,7 +340,7 @@ impl Shop {
         let revision = place.commit(&edited(manifests, &next));
         let status = controller.until_converged(self.name, &revision, 300).await;
         let count = load.end().await;
-        count.assert_none_lost(1000);
+        count.assert_none_lost(300);
         assert!(count.answers.contains_key("1.0") && count.answers.contains_key("1.1"), "{:?}", count.answers);
         assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
         assert_eq!(by_hand(&place.instances()), before, "what is deployed by hand stays");

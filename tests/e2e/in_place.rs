@@ -52,5 +52,5 @@ async fn on_a_lone_instance_replicas_are_swapped_one_by_one_and_what_has_only_on
     assert!(said.contains("nginx0") && said.contains("allowDowntime"), "{said}");
     let stops = instance.mutations(mark).into_iter().filter(|call| call.contains("/stop")).collect::<Vec<_>>();
     assert!(stops.is_empty(), "{stops:?}");
-    load.end().await.assert_none_lost(1000);
+    load.end().await.assert_none_lost(300);
 }

@@ -96,7 +96,7 @@ async fn a_controller_killed_at_any_moment_of_a_swap_finishes_it_when_it_is_back
     ];
     let controller = swap_with_kills(&fleet, controller, "1.0", &load, &moments).await;
 
-    load.end().await.assert_none_lost(3000);
+    load.end().await.assert_none_lost(1000);
     drop(controller);
 }
 

@@ -19,7 +19,7 @@ use tokio::{
 const KEEPING: usize = 3;
 const CLOSING: usize = 3;
 /// Between two requests of one client.
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(40);
 /// What takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -109,7 +109,7 @@ async fn operators_go_back_pause_go_on_and_deploy_what_failed_or_is_deployed_by_
     assert_ne!(kept(), before, "it was tried again");
     assert_eq!(images(&fleet, "web0"), new);
 
-    load.end().await.assert_none_lost(5000);
+    load.end().await.assert_none_lost(1600);
     fleet.assert_in_service(2);
 }
 

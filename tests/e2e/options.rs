@@ -63,7 +63,7 @@ async fn limits_logs_and_an_app_s_network_reach_the_engines_and_a_change_of_them
     // Nothing is in the network any more, and nothing declares it.
     let revision = fleet.commit(&declared("192MiB", "bridge"));
     controller.until_converged(name, &revision, 150).await;
-    load.end().await.assert_none_lost(2000);
+    load.end().await.assert_none_lost(600);
     for instance in fleet.instances().values() {
         assert_eq!(networks(instance), Vec::<String>::new());
         assert_eq!(instance.containers().keys().collect::<Vec<_>>(), ["web0"]);

@@ -67,7 +67,7 @@ async fn a_login_goes_with_the_pull_and_a_wrong_password_is_one_condition_that_s
     put_password("secret");
     controller.until_converged("registries", &revision, 120).await;
     assert!(seen(&fleet).values().all(|(image, _)| *image == manifest.image), "{:?}", seen(&fleet));
-    load.end().await.assert_none_lost(1000);
+    load.end().await.assert_none_lost(300);
     fleet.assert_in_service(2);
 
     for (what, text) in texts(&fleet) {

@@ -48,7 +48,7 @@ async fn a_tag_that_moves_is_rolled_out_once_and_a_lost_store_touches_nothing() 
     assert_ne!(first, second);
     let moved = |status: &Status| status.phase() == "Converged" && digests(&fleet) == [second.as_str(); 2];
     controller.until(name, "converged on what the tag stands for now", 150, moved).await;
-    load.end().await.assert_none_lost(2000);
+    load.end().await.assert_none_lost(600);
     fleet.assert_in_service(2);
 
     // What is on record is gone, and the tag has moved on meanwhile for those who ask: what runs is asked first.
@@ -129,5 +129,5 @@ async fn a_migration_runs_once_though_the_controller_is_killed_in_the_middle_and
         assert_eq!(containers.keys().collect::<Vec<_>>(), ["web0"]);
         assert!(containers["web0"].image.ends_with("web:1.1"));
     }
-    load.end().await.assert_none_lost(2000);
+    load.end().await.assert_none_lost(600);
 }

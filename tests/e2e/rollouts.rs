@@ -82,7 +82,7 @@ async fn ten_rollouts(name: &'static str, region: &'static str, count: usize) {
             controller.tail()
         );
     }
-    load.end().await.assert_none_lost(5000);
+    load.end().await.assert_none_lost(1600);
 }
 
 async fn under_way(controller: &mut Controller, name: &str) {

@@ -67,7 +67,7 @@ async fn on_ec2_an_instance_comes_for_the_load_and_goes_after_it_without_losing_
     assert!(scaling(&status)["why"].as_str().is_some_and(|why| why.contains("is below 20%")), "{:#}", status.0);
     until("the newest has left", 30, || fleet.states() == [("docker1".to_owned(), "running".to_owned())]).await;
     fleet.assert_in_service(1);
-    load.end().await.assert_none_lost(1000);
+    load.end().await.assert_none_lost(300);
     assert!(controller.terminate().await.success());
 }
 
@@ -104,7 +104,7 @@ async fn on_opsworks_instances_come_and_go_by_the_hours_and_opsworks_itself_scal
     controller.until("hours", "one instance once the hour is over", 200, is_at(1)).await;
     until("the newest has left", 60, || fleet.instances().len() == 1).await;
     fleet.assert_in_service(1);
-    load.end().await.assert_none_lost(1000);
+    load.end().await.assert_none_lost(300);
 
     let timed = fleet.instance_records().into_iter().find(|it| it["AutoScalingType"] == "timer").expect("untouched");
     assert_eq!((&timed["Hostname"], &timed["Status"]), (&json!("docker2"), &json!("stopped")));

@@ -176,7 +176,7 @@ async fn a_value_that_is_kept_elsewhere_arrives_is_rotated_without_a_lost_reques
     db.rotate(&format!(r#"{{"password": "{SECRET}-of-tomorrow"}}"#), 4);
     controller.until_converged("secrets", &revision, 60).await;
     assert_eq!(seen(&fleet, "PASSWORD"), [format!("{SECRET}-of-tomorrow"), format!("{SECRET}-of-tomorrow")]);
-    load.end().await.assert_none_lost(2000);
+    load.end().await.assert_none_lost(600);
 
     // Another controller without a memory restarts nothing.
     let before = ids(&fleet, "web0");

@@ -67,7 +67,7 @@ async fn a_release_that_cannot_be_pulled_ends_at_once_or_is_never_healthy_leaves
     let revision = fleet.commit(&manifest.image("web:1.1").text());
     let status = controller.until_converged(name, &revision, 90).await;
     assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
-    load.end().await.assert_none_lost(2000);
+    load.end().await.assert_none_lost(600);
     for instance in instances.values() {
         let containers = instance.containers();
         assert_eq!(containers.keys().collect::<Vec<_>>(), ["web0"]);
@@ -123,7 +123,7 @@ async fn an_engine_that_refuses_the_certificate_hangs_or_cannot_be_reached_is_sa
     // The engine accepts connections and never answers; its containers go on.
     bad.run(&["pkill", "-STOP", "-x", "dockerd"]);
     troubled(&mut controller, name, "hang").await;
-    load.end().await.assert_none_lost(500);
+    load.end().await.assert_none_lost(100);
     the_other_is_looked_after(good).await;
     bad.run(&["pkill", "-CONT", "-x", "dockerd"]);
     controller.until_converged(name, &revision, 60).await;
@@ -191,7 +191,7 @@ async fn while_aws_is_away_everything_goes_on_serving_and_when_it_is_back_nothin
     assert!(status.conditions("Unobservable").iter().any(|m| m.starts_with("AWS: ")), "{:?}", status.all_conditions());
     let sent = load.so_far().sent;
     until("requests are answered without AWS", 10, || load.so_far().sent > sent + 300).await;
-    load.end().await.assert_none_lost(300);
+    load.end().await.assert_none_lost(100);
     for (instance, mark) in before.3.values().zip(marks) {
         assert_eq!(instance.mutations(mark), Vec::<String>::new());
     }

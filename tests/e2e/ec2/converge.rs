@@ -31,7 +31,7 @@ async fn the_shop_comes_to_be_on_ec2_swaps_its_app_replaces_its_instances_and_gr
 
     the_instances_are_replaced_one_at_a_time(&fleet, &mut controller).await;
     let count = load.end().await;
-    count.assert_none_lost(2000);
+    count.assert_none_lost(600);
     assert!(count.answers.contains_key("1.0") && count.answers.contains_key("1.1"), "{:?}", count.answers);
 
     the_volumes_grow_in_place(&fleet, &mut controller).await;

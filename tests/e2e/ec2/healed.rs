@@ -31,7 +31,7 @@ async fn an_instance_terminated_by_hand_in_mid_swap_is_launched_again_with_its_v
     until("docker1 is out and its container is being swapped", 60, stopped).await;
     fleet.ec2("TerminateInstances", &[("InstanceId.1", &old.ec2_id)]);
     controller.until_converged(name, &revision, 240).await;
-    load.end().await.assert_none_lost(1000);
+    load.end().await.assert_none_lost(300);
 
     let new = fleet.instance("docker1");
     assert_ne!(new.ec2_id, old.ec2_id);
@@ -77,7 +77,7 @@ async fn an_instance_that_is_impaired_or_whose_engine_is_silent_is_replaced_and_
     until("docker1 is replaced", 180, replaced("docker1", silent.ec2_id.clone())).await;
     busy(&mut controller, name).await;
     controller.until_converged(name, &revision, 120).await;
-    load.end().await.assert_none_lost(1000);
+    load.end().await.assert_none_lost(300);
     fleet.assert_in_service(2);
 
     let stopped = fleet.instance("docker1");

@@ -43,7 +43,7 @@ async fn a_declared_load_balancer_is_made_put_back_as_declared_and_serves_withou
         elements(&told, "Value").contains(&"20".to_owned()) || rest.contains("<Value>20</Value>")
     })
     .await;
-    load.end().await.assert_none_lost(500);
+    load.end().await.assert_none_lost(100);
     controller.until(name, "converged", 60, |status| status.phase() == "Converged").await;
     let since = GROUND.last_call();
     let looks = || GROUND.calls(region, since).iter().filter(|(o, _)| o == "DescribeInstances").count();

@@ -35,8 +35,7 @@ async fn an_engine_is_reached_over_ssh_and_one_that_shows_another_host_key_is_re
     // Another host key under the same address.
     instance.run(&["sh", "-c", "rm /etc/ssh/ssh_host_*key* && ssh-keygen -A"]);
     // The session that is open ends too, so that another one must be opened.
-    instance.run(&["pkill", "-x", "sshd"]);
-    instance.run(&["sh", "-c", "pgrep -x sshd || /usr/sbin/sshd"]);
+    instance.run(&["sh", "-c", "systemctl restart ssh && pkill -f '^sshd: admin' || true"]);
     let refused = |status: &crate::controller::Status| {
         let said = status.conditions("Unobservable");
         said.iter().any(|said| said.starts_with("docker1: ") && said.to_lowercase().contains("host key"))

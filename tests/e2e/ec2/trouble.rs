@@ -123,7 +123,7 @@ async fn a_bootstrap_that_fails_is_told_in_its_own_words_and_the_instances_that_
     };
     controller.until(name, "told what its bootstrap says", 240, told).await;
     fleet.assert_in_service(1);
-    load.end().await.assert_none_lost(500);
+    load.end().await.assert_none_lost(100);
     assert_eq!(fleet.states().len(), 2, "it is not launched again and again: {:?}", fleet.states());
 
     // The cause is mended, and the instance terminated as the condition says.
