@@ -15,8 +15,8 @@ use tokio::{sync::Notify, time::timeout};
 use super::{Snapshot, is_manifest};
 use crate::spec::File;
 
-/// Editors write in several steps: nothing must happen for this long before the files are read.
-const QUIET: Duration = Duration::from_millis(200);
+/// Editors write in several steps, within a few milliseconds: nothing must happen for this long before the files are read.
+const QUIET: Duration = Duration::from_millis(100);
 /// Some file systems tell nothing: the files are compared this often in any case.
 const AT_LATEST: Duration = Duration::from_secs(10);
 /// Deeper directories are not searched.
