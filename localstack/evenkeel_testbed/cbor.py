@@ -6,9 +6,9 @@ Source: "Smithy RPC v2 CBOR protocol" and "AWS Query compatibility" of the Smith
 
 from urllib.parse import urlencode
 
-# Its compiled half: in the other one LocalStack makes milliseconds of times, as Kinesis has them.
-from _cbor2 import dumps, loads
 from botocore.serialize import create_serializer
+# The compiled ones: in the others LocalStack makes milliseconds of times, as Kinesis has them.
+from cbor2 import dumps, loads
 from localstack.aws.client import parse_response
 from localstack.aws.spec import get_service_catalog
 from localstack.http import Request
