@@ -12,11 +12,13 @@ use tokio::time::Instant;
 mod evidence;
 mod figures;
 mod given;
+mod metered;
 mod registry;
 mod room;
 mod secrets;
 
 use figures::Gauges;
+use metered::Meters;
 use registry::{Asked, Registry};
 use secrets::Secrets;
 
@@ -72,6 +74,7 @@ pub struct Picture {
     registry: Registry,
     secrets: Secrets,
     gauges: Gauges,
+    meters: Meters,
     patience: Duration,
     /// Instances on which a container was stopped since they are out of their balancers, by hostname.
     stopped: BTreeSet<String>,
@@ -148,6 +151,7 @@ impl Picture {
             registry: Registry::new(ports.engines.clone()),
             secrets: Secrets::new(ports.vault.clone()),
             gauges: Gauges::new(ports.engines.clone()),
+            meters: Meters::new(ports.cloud.clone()),
             patience: FIRST_ANSWER,
             ports,
         }
@@ -253,6 +257,7 @@ impl Picture {
                 registry: BTreeMap::new(),
                 secrets: BTreeMap::new(),
                 figures: BTreeMap::new(),
+                metered: BTreeMap::new(),
             };
             let looks =
                 fleet::nodes(desired, &seen).into_iter().map(|node| self.engine(desired, facts, node, ages.engines));
@@ -285,7 +290,9 @@ impl Picture {
         seen.registry = self.registry.look(&asked, &asked_for(desired, facts), self.patience).await;
         seen.registry.extend(unread);
         let answer = self.engines.iter().filter(|(_, look)| look.seen.known().is_some()).map(|(node, _)| node);
-        seen.figures = self.gauges.look(desired, answer, self.patience).await;
+        let meters = self.meters.look(desired, &seen, self.patience);
+        let (figures, metered) = tokio::join!(self.gauges.look(desired, answer, self.patience), meters);
+        (seen.figures, seen.metered) = (figures, metered);
         for (node, look) in self.engines.iter().filter(|(node, _)| figures::are_wanted(desired, node)) {
             if let Seen::Unknown(trouble) = &look.seen {
                 seen.figures.insert(node.hostname.clone(), Seen::Unknown(trouble.clone()));

@@ -35,6 +35,16 @@ pub trait Cloud: Send + Sync {
         Ok(())
     }
 
+    /// How busy the processors of these instances are, by EC2 id, as CloudWatch tells it: the last point of each, and how
+    /// old that is; one without a point is not told of. Bounded in time. A provider that measures nothing has no answer of
+    /// its own.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    async fn metered(&self, _stack: &Stack, _ec2_ids: &BTreeSet<String>) -> Result<BTreeMap<String, Figures>, Trouble> {
+        Ok(BTreeMap::new())
+    }
+
     /// How many requests were sent to AWS so far, for whatever purpose, by API (`ec2.DescribeInstances`).
     fn calls(&self) -> BTreeMap<String, u64> {
         BTreeMap::new()

@@ -117,10 +117,13 @@ pub struct Observed {
     /// The values that are kept elsewhere. What is not here was not asked yet.
     #[serde(skip)]
     pub secrets: BTreeMap<Reference, Seen<Sealed>>,
-    /// What the instances have to do, by hostname, of the layers that are scaled by it. What is not here was not asked
-    /// yet.
+    /// What the instances have to do, by hostname, as their engines tell it, of the layers that are scaled by that. What is
+    /// not here was not asked yet.
     #[serde(skip)]
     pub figures: BTreeMap<String, Seen<Figures>>,
+    /// How busy their processors are as CloudWatch tells it, likewise.
+    #[serde(skip)]
+    pub metered: BTreeMap<String, Seen<Figures>>,
 }
 
 /// What the provider tells of one stack: its instances, which every provider has, and the rest.
@@ -379,7 +382,8 @@ impl Observed {
     /// Tells every time by the clock at which it is `now`.
     pub fn by_clock(&mut self, now: Timestamp) {
         self.engines.values_mut().filter_map(Seen::known_mut).for_each(|engine| engine.by_clock(now));
-        self.figures.values_mut().filter_map(Seen::known_mut).for_each(|figures| figures.at = now - figures.age);
+        let figures = self.figures.values_mut().chain(self.metered.values_mut());
+        figures.filter_map(Seen::known_mut).for_each(|figures| figures.at = now - figures.age);
     }
 }
 

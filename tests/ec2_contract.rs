@@ -6,13 +6,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_sdk_ec2::types::Filter;
 use evenkeel::{
     action::{Action, Launch, Tagged, Tags},
-    aws::{Aws, Ec2},
+    aws::{Aws, Clouds, Ec2},
     ports::Cloud,
     spec::{
         Layer, Stack,
@@ -62,12 +63,26 @@ impl Ground {
         assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("there is no stack"), "{answer}");
     }
 
-    /// EC2 without the adapter in between.
-    async fn raw(&self) -> aws_sdk_ec2::Client {
+    async fn config(&self) -> aws_config::SdkConfig {
         let config = aws_config::defaults(aws_config::BehaviorVersion::v2026_01_12())
             .region(aws_config::Region::new(self.stack.region.clone()))
             .http_client(aws_smithy_http_client::Builder::new().build_http());
-        aws_sdk_ec2::Client::new(&config.load().await)
+        config.load().await
+    }
+
+    /// EC2 without the adapter in between.
+    async fn raw(&self) -> aws_sdk_ec2::Client {
+        aws_sdk_ec2::Client::new(&self.config().await)
+    }
+
+    /// What EC2 itself would tell CloudWatch of an instance, so many seconds ago.
+    async fn measured(&self, ec2_id: &str, ago: u64, cpu: f64) {
+        let client = aws_sdk_cloudwatch::Client::new(&self.config().await);
+        let at = SystemTime::now() - Duration::from_secs(ago);
+        let of = Dimension::builder().name("InstanceId").value(ec2_id).build();
+        let point = MetricDatum::builder().metric_name("CPUUtilization").dimensions(of).timestamp(at.into()).value(cpu);
+        let put = client.put_metric_data().namespace("AWS/EC2").metric_data(point.unit(StandardUnit::Percent).build());
+        put.send().await.unwrap();
     }
 
     async fn look(&self) -> Provided {
@@ -447,4 +462,37 @@ async fn a_role_leads_to_its_account_and_one_that_is_denied_nowhere() {
     assert!(trouble.message.contains(&arn(&role)) && trouble.message.contains("contract"), "{}", trouble.message);
     assert_eq!(ground.instances().await.len(), 1, "no other stack's trouble");
     ground.clear().await;
+}
+
+#[tokio::test]
+async fn cloudwatch_tells_the_last_point_of_each_instance_and_of_one_without_a_point_nothing() {
+    let ground = Ground::new("ca-west-1").await;
+    let own = |name: &str| format!("i-{name}{:x}", SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros());
+    let (busy, idle, silent, new) = (own("1"), own("2"), own("3"), own("4"));
+    for (id, ago, cpu) in [(&busy, 600, 5.0), (&busy, 120, 87.5), (&idle, 180, 2.0), (&silent, 3600, 99.0)] {
+        ground.measured(id, ago, cpu).await;
+    }
+    let cloud = Clouds::new(ground.aws.clone());
+    let all = BTreeSet::from([&busy, &idle, &silent, &new].map(Clone::clone));
+    let told = cloud.metered(&ground.stack, &all).await.unwrap();
+    let cpu: BTreeMap<&String, f64> = told.iter().map(|(id, figures)| (id, figures.cpu.unwrap())).collect();
+    assert_eq!(cpu, BTreeMap::from([(&busy, 87.5), (&idle, 2.0)]));
+    // Its time is the beginning of its minute.
+    let age = told[&busy].age.as_secs();
+    assert!((120..200).contains(&age), "{age} s");
+    assert_eq!(ground.aws.calls()["cloudwatch.GetMetricData"], 1);
+
+    // Another account's instances are another account's, and its requests are signed as they are sent.
+    let role = AssumeRole { arn: format!("arn:aws:iam::{OTHER}:role/evenkeel"), external_id: None };
+    let there = Stack { assume_role: Some(role), ..ground.stack.clone() };
+    assert_eq!(cloud.metered(&there, &all).await.unwrap(), BTreeMap::new());
+
+    ground.fault(json!({"service": "cloudwatch", "error": "AccessDenied", "times": 1})).await;
+    let trouble = cloud.metered(&ground.stack, &all).await.unwrap_err();
+    assert_eq!(trouble.class, Class::Terminal, "{}", trouble.message);
+    assert!(
+        trouble.message.ends_with("allow cloudwatch:GetMetricData to the controller's role"),
+        "{}",
+        trouble.message
+    );
 }

@@ -156,6 +156,7 @@ impl Ground {
             registry: BTreeMap::new(),
             secrets: BTreeMap::new(),
             figures: BTreeMap::new(),
+            metered: BTreeMap::new(),
         }
     }
 

@@ -22,8 +22,9 @@
 //! · `runs IMAGE SECONDS [CODE]` (how long the runs of a job take, and how they end) · `jobs` (how each stands)
 //! · `deaf ANSWER` (nobody takes what is told of releases), `deaf no more`
 //! · `load HOST cpu PERCENT [memory PERCENT] [load NUMBER]` (what an instance has to do, `*` for all others; `none` for
-//! nothing known), `scaling` (how many instances
-//! there are to be, and why), `opsworks scales` (its own load-based scaling was switched on), `until-time TIME`
+//! nothing known), `point HOST PERCENT SECONDS` (what CloudWatch tells of its processors, and how old that is now; `none`
+//! for no point, `refused WHY`), `scaling` (how many instances there are to be, and why), `opsworks scales` (its own
+//! load-based scaling was switched on), `until-time TIME`
 //! · `plan` (what is done and waited for now) · `forecast` (every step to the end) · `strategies` (which way what
 //! is replaced goes, and why) · `containers`.
 
@@ -507,6 +508,22 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             if words[1] == "none" {
                 trial.load.remove(words[0]);
             }
+        }
+        "point" => {
+            let now = trial.world.now;
+            let point = match words[1] {
+                "none" => Seen::Known(Figures { at: now, ..Figures::default() }),
+                "refused" => Seen::Unknown(Trouble { class: Class::Terminal, message: words[2..].join(" ") }),
+                cpu => {
+                    let ago = Duration::from_secs(words[2].parse().expect("seconds"));
+                    let cpu = Some(cpu.parse().expect("a number"));
+                    Seen::Known(Figures { cpu, at: now - ago, ..Figures::default() })
+                }
+            };
+            if words[0] == "*" {
+                trial.points.clear();
+            }
+            trial.points.insert(words[0].into(), point);
         }
         "scaling" => {
             let plan = trial.plan();

@@ -6,6 +6,7 @@ from localstack.aws import handlers
 from localstack.aws.api import CommonServiceException
 from localstack.aws.protocol.serializer import create_serializer
 
+from . import cbor
 from .calls import calls
 from .ec2 import signatures
 from .faults import code_status_message, faults
@@ -13,8 +14,10 @@ from .faults import code_status_message, faults
 
 def install() -> None:
     handlers.preprocess_request.append(signatures.keep_body)
+    handlers.preprocess_request.append(cbor.on_request)
     handlers.serve_custom_service_request_handlers.append(on_request)
     handlers.run_custom_response_handlers.append(on_response)
+    handlers.run_custom_response_handlers.append(cbor.on_response)
 
 
 def on_request(chain, context, response) -> None:

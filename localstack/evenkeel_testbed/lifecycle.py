@@ -31,7 +31,7 @@ def start():
 @hooks.on_infra_ready()
 def warm_up():
     """Loads the services now: the first call of a test should not pay for it."""
-    for service in ("opsworks", "elb", "elbv2", "rds", "ec2", "ssm", "sts"):
+    for service in ("opsworks", "elb", "elbv2", "rds", "ec2", "ssm", "sts", "cloudwatch"):
         SERVICE_PLUGINS.require(service)
 
 

@@ -98,8 +98,12 @@ impl HttpConnector for Limited {
     }
 }
 
-/// In its header in the JSON protocols, at the beginning of the body in the query protocols.
+/// In its header in the JSON protocols, at the beginning of the body in the query protocols, at the end of the path in
+/// Smithy's protocol for CBOR.
 fn operation(request: &HttpRequest) -> String {
+    if let Some((_, operation)) = request.uri().rsplit_once("/operation/") {
+        return operation.to_owned();
+    }
     if let Some((_, operation)) = request.headers().get("x-amz-target").and_then(|target| target.rsplit_once('.')) {
         return operation.to_owned();
     }
@@ -279,6 +283,9 @@ mod tests {
         assert_eq!(operation(&json), "GetParameters");
         let query = HttpRequest::new("Action=RunInstances&Version=2016-11-15".into());
         assert_eq!(operation(&query), "RunInstances");
+        let mut cbor = HttpRequest::empty();
+        cbor.set_uri("https://monitoring.eu-west-1.amazonaws.com/service/Granite/operation/GetMetricData").unwrap();
+        assert_eq!(operation(&cbor), "GetMetricData");
         assert_eq!(operation(&HttpRequest::empty()), "");
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_cloudwatch as cloudwatch;
 use aws_sdk_ec2 as ec2;
 use aws_sdk_ecr as ecr;
 use aws_sdk_elasticloadbalancing as elb;
@@ -58,6 +59,7 @@ pub(super) struct Clients {
     pub ec2: Pair<ec2::Client>,
     pub ecr: Pair<ecr::Client>,
     pub rds: Pair<rds::Client>,
+    pub cloudwatch: Pair<cloudwatch::Client>,
     pub ssm: Pair<ssm::Client>,
     pub secretsmanager: Pair<secretsmanager::Client>,
 }
@@ -119,6 +121,7 @@ impl Clients {
             ec2: pair!(ec2, service::EC2, config, calls),
             ecr: pair!(ecr, service::ECR, config, calls),
             rds: pair!(rds, service::RDS, config, calls),
+            cloudwatch: pair!(cloudwatch, service::CLOUDWATCH, config, calls),
             ssm: pair!(ssm, service::SSM, config, calls),
             secretsmanager: pair!(secretsmanager, service::SECRETS_MANAGER, config, calls),
         }

@@ -1,6 +1,9 @@
 //! Each stack's provider.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 
@@ -9,7 +12,7 @@ use crate::{
     action::Action,
     ports::{Access, Cloud},
     spec::{Stack, stack::Provider},
-    world::{Provided, Trouble},
+    world::{Figures, Provided, Trouble},
 };
 
 /// OpsWorks or EC2, as each stack declares.
@@ -46,6 +49,10 @@ impl Cloud for Clouds {
 
     async fn tell_of_database(&self, stack: &Stack, action: &Action, access: &Access) -> Result<(), Trouble> {
         self.of(stack).tell_of_database(stack, action, access).await
+    }
+
+    async fn metered(&self, stack: &Stack, ec2_ids: &BTreeSet<String>) -> Result<BTreeMap<String, Figures>, Trouble> {
+        self.aws.metered(stack, ec2_ids).await
     }
 
     fn calls(&self) -> BTreeMap<String, u64> {

@@ -7,6 +7,7 @@ mod calls;
 mod chain;
 mod client;
 mod clouds;
+mod cloudwatch;
 mod door;
 mod ec2;
 mod ecr;

@@ -41,7 +41,7 @@ pub(crate) async fn at(endpoint: &str) -> Arc<Aws> {
 }
 
 /// Answers every request, headers and body, with the status and body that `answer` makes of it.
-pub(crate) async fn serve(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Arc<Aws> {
+pub(crate) async fn serve<B: Into<Vec<u8>>>(answer: impl Fn(&str) -> (u16, B) + Send + Sync + 'static) -> Arc<Aws> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let answer = Arc::new(answer);
@@ -50,8 +50,9 @@ pub(crate) async fn serve(answer: impl Fn(&str) -> (u16, String) + Send + Sync +
             let answer = answer.clone();
             tokio::spawn(async move {
                 let (status, body) = answer(&request(&mut stream).await);
+                let body: Vec<u8> = body.into();
                 let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close", body.len());
-                stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+                stream.write_all(&[format!("{head}\r\n\r\n").as_bytes(), &body].concat()).await.unwrap();
             });
         }
     });
@@ -59,16 +60,16 @@ pub(crate) async fn serve(answer: impl Fn(&str) -> (u16, String) + Send + Sync +
 }
 
 async fn request(stream: &mut TcpStream) -> String {
-    let mut request = String::new();
+    let mut request = Vec::new();
     loop {
         let mut part = [0; 4096];
         let read = stream.read(&mut part).await.unwrap();
-        request.push_str(&String::from_utf8_lossy(&part[..read]));
-        let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
-        let length =
-            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-        if body.len() >= length.unwrap_or(0) {
-            return request;
+        request.extend_from_slice(&part[..read]);
+        let Some(end) = request.windows(4).position(|part| part == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+        if request.len() >= end + 4 + length.unwrap_or(0) {
+            return String::from_utf8_lossy(&request).into_owned();
         }
     }
 }

@@ -178,6 +178,7 @@ mod tests {
             registry: containers().map(|image| (image, Seen::Known(format!("sha256:{:064}", 1)))).collect(),
             secrets: BTreeMap::new(),
             figures: BTreeMap::new(),
+            metered: BTreeMap::new(),
         };
         let mut world = World::new(seen, Timestamp::UNIX_EPOCH);
         let mut facts = Facts::default();

@@ -13,7 +13,10 @@ use crate::{
     action::Node,
     plan::fleet,
     ports::Engines,
-    spec::{Desired, scaling::Scaling},
+    spec::{
+        Desired,
+        scaling::{Metric, Scaling, Source},
+    },
     world::{Figures, Seen, Trouble},
 };
 
@@ -39,6 +42,7 @@ struct Answer {
     asking: bool,
     asked: Option<Instant>,
     figures: Option<(Instant, Figures)>,
+    answered: Option<Instant>,
     /// Why the last asking brought nothing.
     trouble: Option<Trouble>,
 }
@@ -48,7 +52,8 @@ impl Answer {
     fn seen(&self, every: Duration) -> Option<Seen<Figures>> {
         match (&self.figures, &self.trouble) {
             (Some((at, figures)), trouble) if trouble.is_none() || at.elapsed() < every * 2 => {
-                Some(Seen::Known(Figures { age: at.elapsed(), ..*figures }))
+                let answered = self.answered.unwrap_or(*at).elapsed();
+                Some(Seen::Known(Figures { age: at.elapsed(), answered, ..*figures }))
             }
             (_, Some(trouble)) => Some(Seen::Unknown(trouble.clone())),
             _ => None,
@@ -104,7 +109,7 @@ impl Gauges {
             tokio::spawn(async move {
                 let told = engines.figures(&node, load).await;
                 if let Some(answer) = lock(&answers).get_mut(&node) {
-                    answer.asking = false;
+                    (answer.asking, answer.answered) = (false, Some(Instant::now()));
                     match told {
                         Ok(figures) => (answer.figures, answer.trouble) = (Some((Instant::now(), figures)), None),
                         Err(trouble) => answer.trouble = Some(trouble),
@@ -116,16 +121,16 @@ impl Gauges {
     }
 }
 
-/// What is wanted of an instance; nothing where the load has nothing to do with how many there are.
+/// What is wanted of an instance; nothing where what its engine tells has nothing to do with how many there are.
 fn wanted(desired: &Desired, hostname: &str) -> Option<Wanted> {
     let mut layers = desired.stack.layers.iter();
     let layer = layers.find(|layer| fleet::index_in(layer, hostname).is_some())?;
     let Some(Scaling { load: Some(rules), .. }) = &layer.instances.scaling else { return None };
-    let load = rules.up.load.is_some() || rules.down.load.is_some();
-    Some(Wanted { every: rules.every(), load })
+    let load = rules.wants(Metric::Load);
+    rules.asks(Source::Engines).then(|| Wanted { every: rules.every(Source::Engines), load })
 }
 
-/// True where the load has something to do with how many instances there are.
+/// True where what its engine tells has something to do with how many instances there are.
 pub(super) fn are_wanted(desired: &Desired, node: &Node) -> bool {
     wanted(desired, &node.hostname).is_some()
 }
@@ -236,8 +241,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_asked_where_the_load_has_nothing_to_do_with_it() {
-        for instances in ["{count: 2,", "{min: 1, schedule: {hours: [{min: 2}]},"] {
+    async fn nobody_is_asked_where_what_engines_tell_has_nothing_to_do_with_it() {
+        let by_cloudwatch = "{min: 1, max: 2, load: {cpuFrom: cloudWatch},";
+        for instances in ["{count: 2,", "{min: 1, schedule: {hours: [{min: 2}]},", by_cloudwatch] {
             let fake = Arc::new(Fake::default());
             assert_eq!(told(&Gauges::new(fake.clone()), &desired(instances)).await, None);
             assert_eq!(fake.asked.load(Ordering::SeqCst), 0);

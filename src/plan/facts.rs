@@ -337,6 +337,7 @@ mod tests {
             registry: BTreeMap::new(),
             secrets: BTreeMap::new(),
             figures: BTreeMap::new(),
+            metered: BTreeMap::new(),
         }
     }
 

@@ -140,10 +140,7 @@ impl One<'_> {
         let next = self.scaling.schedule.as_ref().and_then(|calendar| calendar.next(self.now));
         plan.wake(next.map(|(at, _)| at), self.now);
         if let (Some(average), Some(rules)) = (&average, &self.scaling.load) {
-            // The first figures are there soon, and newer ones when these are as old as they may be.
-            let every = if average.unasked { rules.every().min(SOON) } else { rules.every() };
-            let due = average.oldest.filter(|_| !average.unasked).unwrap_or(self.now) + every;
-            plan.wake(Some(due.max(self.now + SOON.min(every))), self.now);
+            plan.wake(Some(average.due(rules, self.now)), self.now);
         }
         let min = |hours: u32| self.scaling.min.max(hours).min(self.scaling.max);
         plan.scaling.push(ScalingStatus {

@@ -26,7 +26,10 @@ pub struct Scaling {
 
 /// When instances come for the load, and when they go.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LoadRules {
+    /// Who tells how busy the processors are.
+    pub cpu_from: Source,
     /// One metric above its threshold is enough for more instances.
     pub up: Rule,
     /// Every metric that has one must be below its threshold for fewer.
@@ -53,8 +56,26 @@ pub struct Rule {
     pub count: u32,
 }
 
-/// The figures of one instance are asked for so often where the rules do not call for more.
-const EVERY: Duration = Duration::from_secs(60);
+/// Who tells figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// Each engine, of its containers.
+    #[default]
+    Engines,
+    /// CloudWatch, of the whole machine as its hypervisor sees it. It knows the processors alone: memory and load average
+    /// are told by an agent that instances need not have ("CloudWatch metrics that are available for your instances", EC2
+    /// User Guide).
+    CloudWatch,
+}
+
+/// The figures of one instance are asked for so often where the rules do not call for more. CloudWatch is asked no more
+/// often, whatever they call for: a point is new every minute with detailed monitoring, and every five without
+/// ("Manage detailed monitoring for your EC2 instances", EC2 User Guide), and each asking costs.
+pub const EVERY: Duration = Duration::from_secs(60);
+/// How old a point of CloudWatch may be, from the beginning of what it is the average of: five minutes of that, five
+/// until the next one, and what it takes to arrive.
+pub const POINT_GOOD_FOR: Duration = Duration::from_secs(15 * 60);
 
 impl Rule {
     /// Up, where nothing is declared. Source: "Using Automatic Load-based Scaling" of the OpsWorks user guide.
@@ -92,6 +113,9 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Metric; 3] = [Metric::Cpu, Metric::Memory, Metric::Load];
+
     /// Its key in a manifest.
     pub fn word(self) -> &'static str {
         match self {
@@ -113,14 +137,40 @@ impl Metric {
 }
 
 impl LoadRules {
-    /// How often an instance is asked for its figures: once a minute, and more often only for rules that do not wait
-    /// for two.
-    pub fn every(&self) -> Duration {
-        (self.up.lasting.min(self.down.lasting) / 2).clamp(Duration::from_secs(1), EVERY)
+    /// Who tells this metric.
+    pub fn teller(&self, metric: Metric) -> Source {
+        match metric {
+            Metric::Cpu => self.cpu_from,
+            Metric::Memory | Metric::Load => Source::Engines,
+        }
+    }
+
+    /// True where something is held against a threshold.
+    pub fn wants(&self, metric: Metric) -> bool {
+        let named = |rule: &Rule| rule.thresholds().into_iter().any(|(other, at)| other == metric && at.is_some());
+        named(&self.up) || named(&self.down)
+    }
+
+    /// Who is asked: whoever tells something that is wanted, and the engines where they tell all there is.
+    pub fn asks(&self, source: Source) -> bool {
+        let wanted = Metric::ALL.into_iter().any(|metric| self.teller(metric) == source && self.wants(metric));
+        wanted || (source == Source::Engines && self.cpu_from == Source::Engines)
+    }
+
+    /// How often an instance's figures are asked for: once a minute, and of an engine more often only for rules that do
+    /// not wait for two.
+    pub fn every(&self, source: Source) -> Duration {
+        match source {
+            Source::Engines => (self.up.lasting.min(self.down.lasting) / 2).clamp(Duration::from_secs(1), EVERY),
+            Source::CloudWatch => EVERY,
+        }
     }
 
     /// How old figures may be before nothing is known: one asking may fail.
-    pub fn good_for(&self) -> Duration {
-        self.every() * 2 + Duration::from_secs(15)
+    pub fn good_for(&self, source: Source) -> Duration {
+        match source {
+            Source::Engines => self.every(source) * 2 + Duration::from_secs(15),
+            Source::CloudWatch => POINT_GOOD_FOR,
+        }
     }
 }

@@ -8,17 +8,21 @@ use serde::Serialize;
 /// The figures of one instance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Figures {
-    /// Percent of its processors' time that its containers took since the figures before.
+    /// Percent of its processors' time: what its containers took since the figures before, or, of CloudWatch, the whole
+    /// machine over the minute or the five that its last point tells of.
     pub cpu: Option<f64>,
     /// Percent of its memory that its containers use.
     pub memory: Option<f64>,
     /// The load average of one minute.
     pub load: Option<f64>,
-    /// When that was, by the clock of who looks.
+    /// When that was, by the clock of who looks; of CloudWatch, when it began.
     pub at: Timestamp,
     /// How long ago that was when it was told.
     #[serde(skip)]
     pub age: Duration,
+    /// How long ago whoever tells it answered last, with new figures or none.
+    #[serde(skip)]
+    pub answered: Duration,
 }
 
 /// Load-based scaling of a layer as OpsWorks has it.

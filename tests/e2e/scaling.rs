@@ -1,4 +1,10 @@
-//! Instances come and go with the load and with the hours, and no request is lost on the way.
+//! Instances come and go with the load and with the hours, and no request is lost on the way. How busy they are tell their
+//! engines, or CloudWatch.
+
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -6,7 +12,7 @@ use super::{
     controller::{Controller, Status},
     ec2,
     fleet::{Fleet, beside_others, until},
-    ground::{Instance, TURN},
+    ground::{ACCOUNT, GROUND, Instance, TURN},
     load::Load,
     manifest::Manifest,
 };
@@ -77,6 +83,38 @@ fn hour(seconds: i64) -> String {
     at.strftime("%H:%M").to_string()
 }
 
+/// CloudWatch hears of the instances that run now, as of a hypervisor that finds them all as busy, for as long as this value.
+struct Hypervisor(#[allow(dead_code, reason = "its end is what ends the thread")] mpsc::Sender<()>);
+
+impl Hypervisor {
+    fn of(fleet: &Fleet, percent: &'static str) -> Hypervisor {
+        let ids: Vec<String> = fleet.instances().into_values().map(|instance| instance.ec2_id).collect();
+        let region = fleet.region.clone();
+        let (sender, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(5)) {
+                for id in &ids {
+                    let of = "MetricData.member.1";
+                    let [name, key, value, told, unit] =
+                        ["MetricName", "Dimensions.member.1.Name", "Dimensions.member.1.Value", "Value", "Unit"]
+                            .map(|it| format!("{of}.{it}"));
+                    let point = [
+                        ("Namespace", "AWS/EC2"),
+                        (&*name, "CPUUtilization"),
+                        (&*key, "InstanceId"),
+                        (&*value, id),
+                        (&*told, percent),
+                        (&*unit, "Percent"),
+                    ];
+                    let cloudwatch = ("monitoring", "2010-08-01");
+                    GROUND.query(cloudwatch, ACCOUNT, &region, "PutMetricData", &point).expect("a point is taken");
+                }
+            }
+        });
+        Hypervisor(sender)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_opsworks_instances_come_and_go_by_the_hours_and_opsworks_itself_scales_nothing() {
     let _turn = beside_others().await;
@@ -85,12 +123,18 @@ async fn on_opsworks_instances_come_and_go_by_the_hours_and_opsworks_itself_scal
     // Long over, or yet to come for long.
     let far = format!("{{from: \"{}\", to: \"{}\", min: 2}}", hour(6 * 3600), hour(8 * 3600));
     let rules = |hours: &str| {
-        let load = "load: {up: {cpu: 100, for: 5m, coolDown: 5s}, down: {cpu: 99, for: 1s, coolDown: 0s}}";
+        let (up, down) = ("{cpu: 100, for: 5m, coolDown: 5s}", "{cpu: 99, for: 1s, coolDown: 0s}");
+        let load = format!("load: {{cpuFrom: cloudWatch, up: {up}, down: {down}}}");
         text.replace("{count: 1", &format!("{{min: 1, max: 2, {load}, schedule: {{hours: [{hours}]}}"))
     };
     let revision = fleet.commit(&rules(&far));
+    let denied = GROUND.fault(json!({"service": "cloudwatch", "region": fleet.region, "error": "AccessDenied"}));
     let mut controller = fleet.start(&["--resync", "3"]);
     controller.until_converged("hours", &revision, 120).await;
+    // Nothing fails with it, and it is told what to do.
+    let told = |status: &Status| status.conditions("LoadUnknown").concat().contains("allow cloudwatch:GetMetricData");
+    controller.until("hours", "CloudWatch may not be asked", 30, told).await;
+    drop(denied);
     somebody_uses_opsworks_own_scaling(&fleet, &mut controller).await;
 
     let load = Load::on(&fleet.address());
@@ -101,7 +145,13 @@ async fn on_opsworks_instances_come_and_go_by_the_hours_and_opsworks_itself_scal
     let status = controller.until("hours", "two instances at this hour", 90, two).await;
     assert!(scaling(&status)["why"].as_str().is_some_and(|why| why.contains("at this hour")), "{:#}", status.0);
     fleet.assert_in_service(2);
-    controller.until("hours", "one instance once the hour is over", 200, is_at(1)).await;
+    let _told = Hypervisor::of(&fleet, "12.5");
+    let status = controller.until("hours", "one instance once the hour is over", 200, is_at(1)).await;
+    assert!(
+        scaling(&status)["why"].as_str().is_some_and(|why| why.contains("cpu 12.5% is below 99%")),
+        "{:#}",
+        status.0
+    );
     until("the newest has left", 60, || fleet.instances().len() == 1).await;
     fleet.assert_in_service(1);
     load.end().await.assert_none_lost(300);

@@ -221,8 +221,9 @@ impl Real {
         let balancers = then(balancer_lag).map_or(&self.world.seen.balancers, |(_, _, balancers)| balancers).clone();
         let owned = Owned::default();
         let (engines, registry, secrets) = (BTreeMap::new(), BTreeMap::new(), trial::secrets(desired));
+        let (figures, metered) = (BTreeMap::new(), BTreeMap::new());
         let mut seen =
-            Observed { provided, stale: None, balancers, owned, engines, registry, secrets, figures: BTreeMap::new() };
+            Observed { provided, stale: None, balancers, owned, engines, registry, secrets, figures, metered };
         for node in fleet::nodes(desired, &seen) {
             let engine = match self.engine(&node.hostname) {
                 Some(engine) if self.is_at(&node) && self.answers(&node.hostname) => Seen::Known(engine.clone()),

@@ -65,6 +65,8 @@ pub struct Trial {
     pub scaled: BTreeMap<String, Scaled>,
     /// What the instances have to do, by hostname; `*` for all others.
     pub load: BTreeMap<String, Figures>,
+    /// What CloudWatch tells of them, likewise.
+    pub points: BTreeMap<String, Seen<Figures>>,
     pub operator: Operator,
     /// How many seconds the runs of an image take, and how they end; those of others end at once, and well.
     pub runs: BTreeMap<String, (u64, i64)>,
@@ -202,6 +204,7 @@ impl Trial {
             registry: registry(&desired),
             secrets: secrets(&desired),
             figures: BTreeMap::new(),
+            metered: BTreeMap::new(),
         };
         Trial {
             manifest: manifest.to_owned(),
@@ -217,6 +220,7 @@ impl Trial {
             jobs: Jobs::default(),
             scaled: BTreeMap::new(),
             load: BTreeMap::new(),
+            points: BTreeMap::new(),
             operator: Operator::default(),
             runs: BTreeMap::new(),
             over: BTreeSet::new(),
@@ -326,6 +330,8 @@ impl Trial {
             let figures = self.load.get(hostname).or(self.load.get("*")).copied();
             let figures = figures.map(|figures| Seen::Known(Figures { at: self.world.now, ..figures }));
             seen.figures.extend(figures.map(|figures| (hostname.clone(), figures)));
+            let point = self.points.get(hostname).or(self.points.get("*")).cloned();
+            seen.metered.extend(point.map(|point| (hostname.clone(), point)));
         }
         for name in &self.unknown {
             if let Some(engine) = seen.engines.get_mut(name) {

@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from localstack.aws.api import CommonServiceException
 
+from .. import cbor
 from ..testbed import store
 
 CREDENTIAL = re.compile(
@@ -40,7 +41,7 @@ def keep_body(chain, context, response) -> None:
 
 def check(context) -> None:
     """Raises what AWS answers to credentials that are not whole, have expired, or do not fit the signature."""
-    request = context.request
+    request = cbor.asked(context)
     given = CREDENTIAL.fullmatch(request.headers.get("Authorization", ""))
     with store.read() as tables:
         known = given and tables["ec2_credentials"].get(given["key"])

@@ -2,16 +2,16 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, One};
+use super::{Decision, One, SOON};
 use crate::{
     action::Scaled,
     plan::{Facts, Plan, fleet, lineup},
     spec::{
         Desired, Layer,
-        scaling::{LoadRules, Metric, Rule, Scaling},
+        scaling::{LoadRules, Metric, Rule, Scaling, Source},
     },
     status::LoadStatus,
-    world::{Figures, Observed, Seen},
+    world::{Figures, Instance, Observed, Seen},
 };
 
 /// Since when the load asks for more instances, or for fewer.
@@ -52,10 +52,12 @@ pub(super) struct Average {
     members: usize,
     /// Of the figures that count.
     pub(super) oldest: Option<Timestamp>,
+    /// When somebody is asked again.
+    due: Option<Timestamp>,
     /// Somebody was not asked yet.
-    pub(super) unasked: bool,
-    /// What is not known of whom, and why.
-    lacking: Vec<String>,
+    unasked: bool,
+    /// What is not known, and why, and of whom.
+    lacking: Vec<(String, Vec<String>)>,
 }
 
 /// What is known of the instances that are up.
@@ -66,56 +68,94 @@ pub(super) fn average(layer: &Layer, rules: &LoadRules, seen: &Observed, now: Ti
             continue;
         }
         average.members += 1;
-        let hostname = &instance.hostname;
-        let figures = match seen.figures.get(hostname) {
-            Some(Seen::Known(figures)) if figures.at + rules.good_for() >= now => figures,
-            Some(Seen::Known(figures)) => {
-                let since = figures.at.strftime("%H:%M:%S");
-                average.lacking.push(format!("{hostname} has told nothing since {since}"));
-                continue;
-            }
-            // That a new one does not answer yet is no trouble.
-            Some(Seen::Unknown(trouble)) => {
-                if lineup::serves(layer, instance, seen) {
-                    average.lacking.push(format!("{hostname}: {}", trouble.message));
-                }
-                continue;
-            }
-            None => {
-                average.unasked = true;
-                continue;
-            }
-        };
-        average.oldest = average.oldest.into_iter().chain([figures.at]).min();
-        let Figures { cpu, memory, load, .. } = *figures;
-        for (mean, value) in average.means.iter_mut().zip([cpu, memory, load]) {
-            mean.add(value);
-        }
-        let wanted = |metric: Metric| [&rules.up, &rules.down].iter().any(|rule| threshold(rule, metric).is_some());
-        let missing: Vec<&str> = [(Metric::Cpu, cpu), (Metric::Memory, memory), (Metric::Load, load)]
-            .into_iter()
-            .filter(|(metric, value)| value.is_none() && wanted(*metric))
-            .map(|(metric, _)| metric.word())
-            .collect();
-        if !missing.is_empty() && lineup::serves(layer, instance, seen) {
-            average.lacking.push(format!("{hostname} tells no {}", missing.join(" and no ")));
+        // That a new one does not answer yet is no trouble.
+        let serves = lineup::serves(layer, instance, seen);
+        for source in [Source::Engines, Source::CloudWatch].into_iter().filter(|source| rules.asks(*source)) {
+            average.add(rules, source, instance, serves, seen, now);
         }
     }
     average
 }
 
-fn threshold(rule: &Rule, metric: Metric) -> Option<f64> {
-    rule.thresholds().into_iter().find(|(other, _)| *other == metric).and_then(|(_, at)| at)
-}
-
 impl Average {
+    /// What one source tells of an instance.
+    fn add(
+        &mut self,
+        rules: &LoadRules,
+        source: Source,
+        instance: &Instance,
+        serves: bool,
+        seen: &Observed,
+        now: Timestamp,
+    ) {
+        let hostname = &instance.hostname;
+        let told = match source {
+            Source::Engines => &seen.figures,
+            Source::CloudWatch => &seen.metered,
+        };
+        let figures = match told.get(hostname) {
+            Some(Seen::Known(figures)) => figures,
+            Some(Seen::Unknown(trouble)) if serves => {
+                return self.lacks_of(hostname, format!(": {}", trouble.message));
+            }
+            Some(Seen::Unknown(_)) => return,
+            None => {
+                self.unasked = true;
+                return;
+            }
+        };
+        let due = now - figures.answered + rules.every(source);
+        self.due = self.due.into_iter().chain([due]).min();
+        if figures.at + rules.good_for(source) < now {
+            let who = if source == Source::CloudWatch { ": CloudWatch" } else { "" };
+            let since = figures.at.strftime("%H:%M:%S");
+            return self.lacks_of(hostname, format!("{who} has told nothing since {since}"));
+        }
+        self.oldest = self.oldest.into_iter().chain([figures.at]).min();
+        let Figures { cpu, memory, load, .. } = *figures;
+        let mut missing = Vec::new();
+        for (metric, value) in Metric::ALL.into_iter().zip([cpu, memory, load]) {
+            if rules.teller(metric) == source {
+                self.means[metric as usize].add(value);
+                missing.extend((value.is_none() && rules.wants(metric)).then_some(metric.word()));
+            }
+        }
+        if missing.is_empty() || !serves {
+            return;
+        }
+        match source {
+            Source::Engines => self.lacks_of(hostname, format!(" tells no {}", missing.join(" and no "))),
+            Source::CloudWatch => {
+                let said = ": CloudWatch has no point of the last 15 minutes (a new instance's first one takes some)";
+                self.lacks_of(hostname, said.to_owned());
+            }
+        }
+    }
+
+    fn lacks_of(&mut self, hostname: &str, said: String) {
+        // One answer of CloudWatch is about all of them.
+        match self.lacking.iter_mut().find(|(other, _)| *other == said && said.starts_with(':')) {
+            Some((_, hosts)) => hosts.push(hostname.to_owned()),
+            None => self.lacking.push((said, vec![hostname.to_owned()])),
+        }
+    }
+
+    /// When it is to be looked again: the first figures are there soon, and newer ones once somebody was asked again.
+    pub(super) fn due(&self, rules: &LoadRules, now: Timestamp) -> Timestamp {
+        let sources = [Source::Engines, Source::CloudWatch].into_iter().filter(|source| rules.asks(*source));
+        let every = sources.map(|source| rules.every(source)).min().unwrap_or(SOON);
+        let soon = now + SOON.min(every);
+        if self.unasked { soon } else { self.due.unwrap_or(now + every).max(soon) }
+    }
+
     fn mean(&self, metric: Metric) -> Mean {
         self.means[metric as usize]
     }
 
     /// In words, what is not known.
     pub(super) fn lacks(&self) -> Option<String> {
-        let lacking = self.lacking.join("; ");
+        let lacking = self.lacking.iter().map(|(said, hosts)| format!("{}{said}", hosts.join(", ")));
+        let lacking = lacking.collect::<Vec<_>>().join("; ");
         (!lacking.is_empty()).then(|| format!("{lacking}. No instance leaves for want of load until that is known"))
     }
 

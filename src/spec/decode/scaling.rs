@@ -9,7 +9,7 @@ use super::{
 };
 use crate::spec::{
     cron::Wrong,
-    scaling::{Calendar, Days, Hours, LoadRules, Minute, Rule, Scaling},
+    scaling::{Calendar, Days, Hours, LoadRules, Metric, Minute, Rule, Scaling, Source},
 };
 
 /// The keys that belong to it.
@@ -52,6 +52,8 @@ pub(super) fn read(map: &Map<'_>, most: u32) -> Option<Scaling> {
 
 fn load(report: &Report<'_>, node: &Node) -> Option<LoadRules> {
     let map = report.map(node, "`load`")?;
+    let sources = [("engines", Source::Engines), ("cloudWatch", Source::CloudWatch)];
+    let cpu_from = map.optional("cpuFrom", |report, node| report.choice(node, &sources, &[]));
     let mut up = map.optional("up", |report, node| rule(report, node, &Rule::UP));
     let mut down = map.optional("down", |report, node| rule(report, node, &Rule::DOWN));
     map.finish();
@@ -78,7 +80,15 @@ fn load(report: &Report<'_>, node: &Node) -> Option<LoadRules> {
             return None;
         }
     }
-    Some(LoadRules { up, down })
+    let rules = LoadRules { cpu_from: cpu_from.unwrap_or_default(), up, down };
+    if map.has("cpuFrom") && !rules.wants(Metric::Cpu) {
+        let message = "neither `up` nor `down` goes by cpu".to_owned();
+        let help = "name `cpu` there, or leave `cpuFrom` out: memory and load average are always the engines' own, since \
+                    CloudWatch knows neither without an agent";
+        map.refuse("cpuFrom", message, help.to_owned());
+        return None;
+    }
+    Some(rules)
 }
 
 /// A direction, and whether it names a metric: the others are off then.
@@ -252,11 +262,28 @@ mod tests {
             read.unwrap().load.unwrap()
         };
         let cpu = |rules: LoadRules| (rules.up.cpu, rules.down.cpu);
-        assert_eq!(rules("{}"), LoadRules { up: Rule::UP, down: Rule::DOWN });
+        assert_eq!(rules("{}"), LoadRules { cpu_from: Source::Engines, up: Rule::UP, down: Rule::DOWN });
         assert_eq!(cpu(rules("{up: {memory: 90}, down: {memory: 40}}")), (None, None));
         assert_eq!(cpu(rules("{up: {cpu: 90}, down: {cpu: -1}}")), (Some(90.0), None));
-        assert_eq!(rules("{up: {for: 10s}}").every(), Duration::from_secs(5));
-        assert_eq!(rules("{}").every(), Duration::from_secs(60));
+        assert_eq!(rules("{up: {for: 10s}}").every(Source::Engines), Duration::from_secs(5));
+        assert_eq!(rules("{}").every(Source::Engines), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn cloudwatch_is_asked_for_the_processors_alone_and_never_more_than_once_a_minute() {
+        let rules = |load: &str| {
+            let read = read(&format!("{{type: t3.small, min: 1, max: 2, load: {load}}}"));
+            read.unwrap().load.unwrap()
+        };
+        let asked = |rules: &LoadRules| (rules.asks(Source::Engines), rules.asks(Source::CloudWatch));
+        let alone = rules("{cpuFrom: cloudWatch, up: {for: 10s}}");
+        assert_eq!((asked(&alone), alone.every(Source::CloudWatch)), ((false, true), Duration::from_secs(60)));
+        let both = rules("{cpuFrom: cloudWatch, up: {cpu: 80, memory: 90}, down: {memory: 40}}");
+        assert_eq!((asked(&both), both.teller(Metric::Memory)), ((true, true), Source::Engines));
+        assert_eq!(serde_json::to_value(&both).unwrap()["cpuFrom"], "cloudWatch");
+        for load in ["{}", "{cpuFrom: engines}", "{up: {cpu: -1}, down: {cpu: -1}}"] {
+            assert_eq!(asked(&rules(load)), (true, false), "{load}");
+        }
     }
 
     #[test]
@@ -287,6 +314,11 @@ mod tests {
             (load("{up: {for: 0s}}"), "a duration of 0 is not allowed here"),
             (load("{up: {for: 2h}}"), "at most 100 minutes"),
             (load("{up: {cool: 5m}}"), "unknown key `cool`"),
+            (load("{cpuFrom: cloudwatch}"), "`cloudwatch` is not known here (did you mean `cloudWatch`?)"),
+            (
+                load("{cpuFrom: cloudWatch, up: {memory: 80}, down: {memory: 40}}"),
+                "neither `up` nor `down` goes by cpu (name `cpu` there, or leave `cpuFrom` out",
+            ),
             (hours("{from: 8, to: 25, min: 2}"), "expected a time of the day like `08:00`"),
             (hours("{from: 8, to: 8, min: 2}"), "from 08:00 to 08:00 is no time at all"),
             (hours("{days: mon-fry, min: 2}"), "`mon-fry` is no day of the week"),
