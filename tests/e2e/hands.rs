@@ -71,13 +71,12 @@ async fn logs_and_commands_reach_every_replica_and_what_is_not_there_is_said() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "100000", "{}", words(&output));
     let quoted = |words: &[&str]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
-    let in_terminal = format!(
-        "stty rows 33 cols 99; '{}' {} -it -- sh -c 'while [ \"$(stty size)\" = \"0 0\" ]; do sleep 0.1; done; stty size; read key; \
-         echo \"got $key\"'",
-        program().display(),
-        quoted(&exec)
-    );
-    // An engine before API 1.42 tells the command of its size once it runs. Nothing here is waited for without an end.
+    // It tells its size again and again: an engine before API 1.42 learns it only once the command runs, and what is said
+    // before that is lost now and then, to Docker's own command too.
+    let tells = "until read -t 1 key; do stty size; done; echo \"got $key\"";
+    let in_terminal =
+        format!("stty rows 33 cols 99; '{}' {} -it -- sh -c '{tells}'", program().display(), quoted(&exec));
+    // Nothing here is waited for without an end.
     let mut child = Command::new("timeout");
     child.args(["60", "script", "-qec", &in_terminal, "/dev/null"]).envs(&GROUND.env);
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
