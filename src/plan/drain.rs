@@ -149,8 +149,9 @@ pub(super) fn drain_for_removal(
     }
     let slots = slots(desired, layer);
     let rollout = careful(&slots, layer);
-    // Fewer than minInService may have been declared outright.
-    let keep = rollout.min_in_service.min(layer.instances.count);
+    // As for a rollout: enough serve, and not too many are out. Fewer than minInService may have been declared outright.
+    let count = layer.instances.count;
+    let keep = rollout.min_in_service.max(count.saturating_sub(rollout.max_unavailable.max(1))).min(count);
     let desk = Desk { layer, seen, facts, now, rollout, pulls: Vec::new() };
     let members = fleet::members(layer, seen);
     let in_service = members

@@ -67,8 +67,8 @@ pub struct Cloud {
     pub impaired: BTreeMap<String, (Ms, Ms)>,
     /// Since when the engine of an instance that runs is silent.
     pub silent: BTreeMap<String, Ms>,
-    /// When an instance ended by somebody else's hand.
-    pub ended_by_hand: Vec<Ms>,
+    /// When an instance was ended by somebody else's hand, or was gone after that.
+    pub ended_by_hand: BTreeMap<String, Ms>,
     /// Instances that the controller terminates because there is one too many.
     pub surplus: Vec<String>,
     /// Their hostnames, once they are gone: what was broken on one by hand is made good when another serves.
@@ -334,15 +334,19 @@ impl Real {
             self.ec2().spent_tokens.insert(token);
         }
         self.cloud.leaves.insert(id.to_owned(), now + dice.between(1_000, 90_000));
+        if let Some(at) = self.cloud.ended_by_hand.get_mut(id) {
+            *at = now;
+        }
         if self.cloud.surplus.iter().any(|other| other == id) {
             self.cloud.left.insert(gone.hostname);
         }
     }
 
-    /// Whether it lacks a volume that it is to mount, so that it never comes up by itself.
+    /// Whether it lacks a volume that it is to mount, so that it never comes up by itself, nor once it is started again.
     pub fn lacks_a_volume(&self, id: &str) -> bool {
         let devices = self.by_id(id).and_then(|i| i.launched.as_ref()).map_or(0, |launched| launched.devices.len());
-        self.by_id(id).is_some_and(|instance| phase(&instance.status) == Phase::Online)
+        let has_them = |i: &Instance| phase(&i.status) == Phase::Online || i.status.starts_with("stop");
+        self.by_id(id).is_some_and(has_them)
             && self.cloud.machines.get(id).is_some_and(|machine| devices < machine.mounts)
     }
 }

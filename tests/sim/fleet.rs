@@ -29,10 +29,14 @@ impl Watch {
         self.must_be_out(real, desired, action, &hostname, id);
         // One of those that are launched otherwise than declared leaves once another one serves in its stead.
         let count = desired.stack.layers[0].instances.count as usize;
-        let refreshes = !ill && real.alive().count() == count + 1 && is_outdated(real, desired, &instance);
+        // One that never served is missed by nobody.
+        let refreshes = !ill
+            && real.alive().count() == count + 1
+            && is_outdated(real, desired, &instance)
+            && real.serves_well(&hostname);
         if refreshes && real.clear_sight && !real.excused.contains_key(&hostname) {
             // What a rollout has taken out since is back in a while, and was judged when it was taken out.
-            let counts = |other: &Instance| stands_in(real, other) || self.is_out(&other.hostname);
+            let counts = |other: &Instance| stands_in(real, other) || self.was_taken_out(real, other);
             let serving = live(real).into_iter().filter(|other| other.id != id && counts(other)).count();
             if serving < count {
                 real.violate(format!("{action}, while {serving} others serve and {count} are declared"));
@@ -69,7 +73,7 @@ impl Watch {
 /// There are more than declared, as far as can be known: what somebody has ended may still be told, and one that is on
 /// its way out to be replaced keeps its place.
 pub fn is_surplus(real: &Real, desired: &Desired) -> bool {
-    let ghosts = real.cloud.ended_by_hand.iter().filter(|at| **at + PAST > real.now).count();
+    let ghosts = real.cloud.ended_by_hand.values().filter(|at| **at + PAST > real.now).count();
     real.instances().len() + ghosts > desired.stack.layers[0].instances.count as usize
 }
 

@@ -177,7 +177,7 @@ impl Real {
         self.excuse(&hostname);
         self.end(id, dice);
         let now = self.now;
-        self.cloud.ended_by_hand.push(now);
+        self.cloud.ended_by_hand.insert(id.to_owned(), now);
     }
 
     /// Somebody stops it.

@@ -19,6 +19,8 @@ pub const PAST: Ms = 35_000;
 pub struct Watch {
     /// Instances that were taken out and are not back yet.
     out: BTreeSet<String>,
+    /// Instances that were in service at some time, by their id.
+    served: BTreeSet<String>,
     /// Since when an instance drains.
     draining: BTreeMap<String, Ms>,
     /// Instances whose drain was recorded to have taken too long, in this pass.
@@ -37,9 +39,10 @@ pub fn live(real: &Real) -> Vec<&Instance> {
 }
 
 impl Watch {
-    /// It was taken out, and is not back yet.
-    pub(super) fn is_out(&self, hostname: &str) -> bool {
-        self.out.contains(hostname)
+    /// It served, was taken out, and is not back yet.
+    pub(super) fn was_taken_out(&self, real: &Real, instance: &Instance) -> bool {
+        let is_away = |target: Option<&Target>| matches!(target, None | Some(Target::Draining));
+        self.served.contains(&instance.id) && real.balancers().all(|(_, b)| is_away(b.targets.get(&instance.id)))
     }
 
     /// Takes note of what a pass recorded.
@@ -94,8 +97,11 @@ impl Watch {
             })
             .map(|i| i.hostname.clone())
             .collect();
+        // That one was ended by hand may not have been seen yet either.
+        let is_live = |host: &String| live(real).iter().any(|i| i.hostname == *host);
+        let ended = real.excused.keys().filter(|host| !is_live(host) && real.broke_lately(host)).count();
         let least = rollout.min_in_service.min(desired.stack.layers[0].instances.count) as usize;
-        if others.len() < least {
+        if others.len() + ended < least {
             real.violate(format!("{action} leaves {} in service", others.len()));
         }
         self.out.insert(host.to_owned());
@@ -219,6 +225,7 @@ impl Watch {
             }
             if real.is_in(hostname) {
                 self.out.remove(hostname);
+                self.served.extend(ec2_id.clone());
             }
             let drains = ec2_id
                 .as_ref()
