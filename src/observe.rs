@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+mod answer;
 mod evidence;
 mod figures;
 mod given;

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
+use super::answer::{Answer, is_due};
 use crate::{
     action::Node,
     plan::fleet,
@@ -17,7 +18,7 @@ use crate::{
         Desired,
         scaling::{Metric, Scaling, Source},
     },
-    world::{Figures, Seen, Trouble},
+    world::{Figures, Seen},
 };
 
 /// What an instance is asked for.
@@ -31,39 +32,22 @@ struct Wanted {
 /// See the module.
 pub(super) struct Gauges {
     engines: Arc<dyn Engines>,
-    answers: Arc<Mutex<BTreeMap<Node, Answer>>>,
+    known: Arc<Mutex<BTreeMap<Node, Known>>>,
     /// Counts the answers.
     news: Arc<watch::Sender<u64>>,
 }
 
 /// What is known of one instance.
 #[derive(Default)]
-struct Answer {
+struct Known {
     asking: bool,
     asked: Option<Instant>,
-    figures: Option<(Instant, Figures)>,
-    answered: Option<Instant>,
-    /// Why the last asking brought nothing.
-    trouble: Option<Trouble>,
-}
-
-impl Answer {
-    /// One asking that failed leaves what was known before, which may be old enough to be of no use.
-    fn seen(&self, every: Duration) -> Option<Seen<Figures>> {
-        match (&self.figures, &self.trouble) {
-            (Some((at, figures)), trouble) if trouble.is_none() || at.elapsed() < every * 2 => {
-                let answered = self.answered.unwrap_or(*at).elapsed();
-                Some(Seen::Known(Figures { age: at.elapsed(), answered, ..*figures }))
-            }
-            (_, Some(trouble)) => Some(Seen::Unknown(trouble.clone())),
-            _ => None,
-        }
-    }
+    answer: Answer,
 }
 
 impl Gauges {
     pub(super) fn new(engines: Arc<dyn Engines>) -> Gauges {
-        Gauges { engines, answers: Arc::default(), news: Arc::new(watch::Sender::new(0)) }
+        Gauges { engines, known: Arc::default(), news: Arc::new(watch::Sender::new(0)) }
     }
 
     /// Asks whoever is due, of those whose engines answer, and tells what is known. Waits, but not for longer than
@@ -77,43 +61,38 @@ impl Gauges {
         let wanted: BTreeMap<Node, Wanted> =
             nodes.filter_map(|node| Some((node.clone(), wanted(desired, &node.hostname)?))).collect();
         if wanted.is_empty() {
-            lock(&self.answers).clear();
+            lock(&self.known).clear();
             return BTreeMap::new();
         }
         let mut news = self.news.subscribe();
         self.ask(&wanted);
         let all_told = async { while self.is_first_asked() && news.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(patience, all_told).await;
-        let answers = lock(&self.answers);
-        let told = wanted.iter().filter_map(|(node, wanted)| Some((node, answers.get(node)?.seen(wanted.every)?)));
+        let known = lock(&self.known);
+        let told = wanted.iter().filter_map(|(node, wanted)| Some((node, known.get(node)?.answer.seen(wanted.every)?)));
         told.map(|(node, seen)| (node.hostname.clone(), seen)).collect()
     }
 
     fn is_first_asked(&self) -> bool {
-        lock(&self.answers).values().any(|it| it.asking && it.figures.is_none() && it.trouble.is_none())
+        lock(&self.known).values().any(|it| it.asking && !it.answer.is_told())
     }
 
     fn ask(&self, wanted: &BTreeMap<Node, Wanted>) {
-        let mut answers = lock(&self.answers);
-        answers.retain(|node, _| wanted.contains_key(node));
+        let mut all = lock(&self.known);
+        all.retain(|node, _| wanted.contains_key(node));
         for (node, wanted) in wanted {
-            let answer = answers.entry(node.clone()).or_default();
-            // Asked a moment too early, it would be asked twice as seldom as wanted.
-            let is_due = answer.asked.is_none_or(|at| at.elapsed() + wanted.every / 10 >= wanted.every);
-            if answer.asking || !is_due {
+            let one = all.entry(node.clone()).or_default();
+            if one.asking || !is_due(one.asked, wanted.every) {
                 continue;
             }
-            (answer.asking, answer.asked) = (true, Some(Instant::now()));
-            let (engines, answers, news) = (self.engines.clone(), self.answers.clone(), self.news.clone());
+            (one.asking, one.asked) = (true, Some(Instant::now()));
+            let (engines, known, news) = (self.engines.clone(), self.known.clone(), self.news.clone());
             let (node, load) = (node.clone(), wanted.load);
             tokio::spawn(async move {
                 let told = engines.figures(&node, load).await;
-                if let Some(answer) = lock(&answers).get_mut(&node) {
-                    (answer.asking, answer.answered) = (false, Some(Instant::now()));
-                    match told {
-                        Ok(figures) => (answer.figures, answer.trouble) = (Some((Instant::now(), figures)), None),
-                        Err(trouble) => answer.trouble = Some(trouble),
-                    }
+                if let Some(one) = lock(&known).get_mut(&node) {
+                    one.asking = false;
+                    one.answer.tell(told);
                 }
                 news.send_modify(|count| *count += 1);
             });
@@ -154,7 +133,7 @@ mod tests {
         action::{Access, EngineAction},
         ports::{Given, Login, Progress},
         spec::{File, validate},
-        world::{Class, Engine},
+        world::{Class, Engine, Trouble},
     };
 
     const MANIFEST: &str = include_str!("../../tests/scenarios/manifests/ec2.yaml");

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
+use super::answer::{Answer, is_due};
 use crate::{
     plan::fleet,
     ports::Cloud,
@@ -35,33 +36,6 @@ struct Known {
     asked: Option<Instant>,
     /// By EC2 id.
     answers: BTreeMap<String, Answer>,
-}
-
-/// What is known of one instance.
-#[derive(Default)]
-struct Answer {
-    figures: Option<(Instant, Figures)>,
-    answered: Option<Instant>,
-    /// Why the last asking brought nothing.
-    trouble: Option<Trouble>,
-}
-
-impl Answer {
-    fn is_told(&self) -> bool {
-        self.figures.is_some() || self.trouble.is_some()
-    }
-
-    /// One asking that failed leaves what was known before.
-    fn seen(&self) -> Option<Seen<Figures>> {
-        match (&self.figures, &self.trouble) {
-            (Some((at, figures)), trouble) if trouble.is_none() || at.elapsed() < EVERY * 2 => {
-                let answered = self.answered.unwrap_or(*at).elapsed();
-                Some(Seen::Known(Figures { age: figures.age + at.elapsed(), answered, ..*figures }))
-            }
-            (_, Some(trouble)) => Some(Seen::Unknown(trouble.clone())),
-            _ => None,
-        }
-    }
 }
 
 impl Meters {
@@ -94,7 +68,7 @@ impl Meters {
             Seen::Unknown(Trouble { class: Class::Transient, message })
         };
         let told = wanted.iter().filter_map(|(hostname, id)| {
-            let seen = id.as_ref().map_or_else(|| Some(nameless()), |id| known.answers.get(id)?.seen())?;
+            let seen = id.as_ref().map_or_else(|| Some(nameless()), |id| known.answers.get(id)?.seen(EVERY))?;
             Some((hostname.clone(), seen))
         });
         told.collect()
@@ -107,8 +81,7 @@ impl Meters {
         if known.asking {
             return;
         }
-        // Asked a moment too early, it would be asked twice as seldom as wanted.
-        let is_due = known.asked.is_none_or(|at| at.elapsed() + EVERY / 10 >= EVERY);
+        let is_due = is_due(known.asked, EVERY);
         let asked = ids.iter().filter(|id| is_due || !known.answers.contains_key(**id));
         let asked: BTreeSet<String> = asked.map(|id| (*id).clone()).collect();
         if asked.is_empty() {
@@ -123,18 +96,10 @@ impl Meters {
         tokio::spawn(async move {
             let told = cloud.metered(&stack, &asked).await;
             let mut known = lock(&known);
-            let now = Instant::now();
             known.asking = false;
             for id in asked {
-                let answer = known.answers.entry(id.clone()).or_default();
-                answer.answered = Some(now);
-                match &told {
-                    Ok(told) => {
-                        let figures = told.get(&id).copied().unwrap_or_default();
-                        (answer.figures, answer.trouble) = (Some((now, figures)), None);
-                    }
-                    Err(trouble) => answer.trouble = Some(trouble.clone()),
-                }
+                let told = told.as_ref().map(|told| told.get(&id).copied().unwrap_or_default());
+                known.answers.entry(id).or_default().tell(told.map_err(Clone::clone));
             }
             drop(known);
             news.send_modify(|count| *count += 1);
