@@ -105,10 +105,12 @@ pub enum Action {
     LaunchInstance {
         launch: Box<Launch>,
     },
-    /// Ends an EC2 instance for good.
+    /// Ends an EC2 instance for good. One that was up has been `drained`: no load balancer may have it registered again
+    /// by then, and take it in at any moment.
     TerminateInstance {
         id: String,
         hostname: String,
+        drained: bool,
     },
     /// Writes tags of an EC2 instance.
     TagInstance {
@@ -614,7 +616,7 @@ impl fmt::Display for Action {
                 "launch instance {} ({}, {}) in {} ({})",
                 launch.hostname, launch.instance_type, launch.image_id, launch.zone, launch.subnet_id
             ),
-            Action::TerminateInstance { hostname, id } => write!(f, "terminate instance {hostname} ({id})"),
+            Action::TerminateInstance { hostname, id, .. } => write!(f, "terminate instance {hostname} ({id})"),
             Action::TagInstance { hostname, why, .. } => write!(f, "mark instance {hostname} {why}"),
             Action::SetSecurityGroups { hostname, groups, .. } => {
                 write!(f, "set the security groups of {hostname} to {}", groups.join(", "))

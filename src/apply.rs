@@ -78,8 +78,13 @@ async fn carry_out(
             let Some(access) = &given.access else { return Ok(()) };
             ports.cloud.tell_of_database(stack, action, access).await
         }
-        Action::TerminateInstance { id, hostname } | Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
-            gets_no_requests(ports, stack, id, hostname).await?;
+        Action::TerminateInstance { id, hostname, drained } => {
+            gets_no_requests(ports, stack, id, hostname, *drained).await?;
+            ports.cloud.apply(stack, action).await
+        }
+        // OpsWorks stops none that was not drained.
+        Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
+            gets_no_requests(ports, stack, id, hostname, true).await?;
             ports.cloud.apply(stack, action).await
         }
         _ => ports.cloud.apply(stack, action).await,
@@ -87,13 +92,22 @@ async fn carry_out(
 }
 
 /// The precondition of ending an instance: the plan may rest on what a load balancer said before it was
-/// registered there.
-async fn gets_no_requests(ports: &Ports, stack: &Stack, id: &str, hostname: &str) -> Result<(), Trouble> {
+/// registered there. One that was drained and is registered again may be taken in between the question and its end.
+async fn gets_no_requests(
+    ports: &Ports,
+    stack: &Stack,
+    id: &str,
+    hostname: &str,
+    drained: bool,
+) -> Result<(), Trouble> {
     let balancers: BTreeSet<&str> =
         stack.layers.iter().flat_map(|layer| layer.load_balancers.iter().map(|balancer| balancer.name())).collect();
     for name in balancers {
         let trouble = match ports.balancers.target(stack, name, id).await {
             Seen::Known(Some(Target::InService)) => format!("{} sends it requests", words(name)),
+            Seen::Known(Some(Target::OutOfService(why))) if drained => {
+                format!("it is registered with {} again ({why})", words(name))
+            }
             Seen::Known(_) => continue,
             Seen::Unknown(trouble) => trouble.message,
         };
@@ -263,8 +277,8 @@ mod tests {
         (result, asked)
     }
 
-    async fn terminate(says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
-        done(Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into() }, says, None).await
+    async fn terminate(drained: bool, says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
+        done(Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into(), drained }, says, None).await
     }
 
     async fn stop(connections: Option<u32>) -> (Result<(), Trouble>, usize) {
@@ -302,7 +316,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_instance_that_a_load_balancer_sends_requests_to_is_not_terminated() {
-        let (result, asked) = terminate(Seen::Known(Some(Target::InService))).await;
+        let (result, asked) = terminate(false, Seen::Known(Some(Target::InService))).await;
         let trouble = result.unwrap_err();
         assert_eq!((trouble.class, asked), (Class::Transient, 0));
         assert_eq!(
@@ -328,14 +342,30 @@ mod tests {
     #[tokio::test]
     async fn an_instance_of_which_a_load_balancer_gives_no_answer_is_not_terminated() {
         let none = Trouble { class: Class::Throttled, message: "no answer".into() };
-        let (result, asked) = terminate(Seen::Unknown(none)).await;
+        let (result, asked) = terminate(true, Seen::Unknown(none)).await;
         assert_eq!((result.unwrap_err().class, asked), (Class::Transient, 0));
     }
 
     #[tokio::test]
     async fn an_instance_that_gets_no_requests_is_terminated() {
         for says in [None, Some(Target::Draining), Some(Target::OutOfService("its check fails".into()))] {
-            assert_eq!(terminate(Seen::Known(says)).await, (Ok(()), 1));
+            assert_eq!(terminate(false, Seen::Known(says)).await, (Ok(()), 1));
         }
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_was_drained_and_is_registered_again_is_not_terminated() {
+        for says in [None, Some(Target::Draining)] {
+            assert_eq!(terminate(true, Seen::Known(says)).await, (Ok(()), 1));
+        }
+        let initial = Target::OutOfService("initial health checks in progress".into());
+        let (result, asked) = terminate(true, Seen::Known(Some(initial))).await;
+        let trouble = result.unwrap_err();
+        assert_eq!((trouble.class, asked), (Class::Transient, 0));
+        assert_eq!(
+            trouble.message,
+            "docker1 (i-1) was not ended: it is registered with target group hello:80 again (initial health checks in \
+             progress); it is drained first"
+        );
     }
 }

@@ -288,7 +288,7 @@ async fn a_launch_sent_twice_makes_one_instance_and_a_token_of_an_ended_one_is_s
     assert_eq!(trouble.class, Class::Transient);
     assert!(trouble.message.contains(&one.id), "{}", trouble.message);
 
-    let terminate = Action::TerminateInstance { id: one.id.clone(), hostname: "web1".into() };
+    let terminate = Action::TerminateInstance { id: one.id.clone(), hostname: "web1".into(), drained: true };
     ground.apply(terminate.clone()).await.unwrap();
     ground.apply(terminate).await.unwrap();
     ground.until_gone("web1").await;
@@ -366,7 +366,7 @@ async fn a_volume_grows_outlives_its_instance_and_is_attached_to_the_next() {
     let trouble = ground.apply(modify(1)).await.unwrap_err();
     assert!(trouble.message.contains("cannot shrink"), "{}", trouble.message);
 
-    ground.apply(Action::TerminateInstance { id: one.id, hostname: "web1".into() }).await.unwrap();
+    ground.apply(Action::TerminateInstance { id: one.id, hostname: "web1".into(), drained: true }).await.unwrap();
     ground.until_gone("web1").await;
     assert_eq!(of(ground.volumes().await).state, "available");
     let two = ground.launched("web1", "contract-4", Vec::new()).await;
@@ -395,8 +395,10 @@ async fn what_does_not_bear_the_tags_is_left_alone() {
     let raw = ground.raw().await;
     let key = aws_sdk_ec2::types::Tag::builder().key(tag::STACK).build();
     raw.delete_tags().resources(&one.id).tags(key).send().await.unwrap();
-    let trouble =
-        ground.apply(Action::TerminateInstance { id: one.id.clone(), hostname: "web1".into() }).await.unwrap_err();
+    let trouble = ground
+        .apply(Action::TerminateInstance { id: one.id.clone(), hostname: "web1".into(), drained: true })
+        .await
+        .unwrap_err();
     assert!(trouble.message.contains("left alone"), "{}", trouble.message);
     assert_eq!(ground.instances().await, []);
     let seen = raw.describe_instances().instance_ids(&one.id).send().await.unwrap();

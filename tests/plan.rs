@@ -8,7 +8,7 @@
 //! begins so) · `broken IMAGE HOW` ·
 //! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
 //! · `container HOST/NAME STATE` · `connected HOST/NAME NUMBER` · `foreign HOST/NAME` · `network HOST/NAME [gone]` (one that is not ours) · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
-//! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` (reads miss it), `lost ACTION` (it is done, and its answer
+//! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` / `told HOST` (reads miss it, and tell of it again), `lost ACTION` (it is done, and its answer
 //! never comes), `impaired HOST`, `tagged HOST KEY=VALUE` (by hand), `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
 //! · `cloud unknown` · `sent KEY` (the intent of a create is on record)
 //! · `busy HOST` (something was begun there and does not show yet), `idle`
@@ -382,6 +382,9 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         "terminated" => trial.instance(rest).status = "shutting-down".into(),
         "missed" => {
             trial.missed.insert(rest.into());
+        }
+        "told" => {
+            trial.missed.remove(rest);
         }
         "lost" => trial.lose(rest),
         "impaired" => {

@@ -21,7 +21,7 @@ use crate::{
     action::{Action, EngineAction, Lane, Node, Wish, WishKind},
     apply::apply,
     observe::{Ages, Picture, Ports},
-    plan::{Facts, Failure, Intent, Plan, fleet, plan},
+    plan::{Facts, Intent, Plan, fleet, plan},
     spec::Desired,
     status::{AppStatus, Condition, Event, Kind, Phase, StackStatus},
     store::{Store, StoreError, last_of_each},
@@ -240,6 +240,10 @@ impl Reconciler {
             let is_due = self.last.wake.is_some_and(|wake| wake <= self.clock.now());
             let engines = if is_due { poll } else { self.pace.resync };
             Ages { cloud: self.pace.resync, balancers: poll, engines, secrets }
+        } else if self.last.balancers_move {
+            // An instance is out until a balancer's word is heard: that waits for no other look than it must. What happens on
+            // an engine is told by its events.
+            Ages { cloud: poll * 5, balancers: self.patience() / 2, engines: poll * 2, secrets }
         } else {
             Ages { cloud: poll * 2, balancers: self.patience() / 2, engines: poll, secrets }
         }
@@ -317,10 +321,8 @@ impl Reconciler {
                         self.drop_intent(intent);
                     }
                     let wait = self.waits.entry(key.clone()).or_default().after(trouble.class);
-                    let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
-                    self.tell(&News::Failed(key.clone(), trouble.message.clone()));
-                    let retry_at = self.clock.now() + wait;
-                    self.facts.failures.insert(key, Failure { trouble, times, retry_at });
+                    self.tell(&News::Failed(key, trouble.message.clone()));
+                    self.facts.failed(&action, trouble, self.clock.now() + wait);
                 }
             }
         }

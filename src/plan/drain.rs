@@ -33,8 +33,15 @@ impl Desk<'_> {
         Some(Guard { ec2_id: view.instance.ec2_id.clone()?, balancers, unconnected })
     }
 
+    /// So many others are in service when one that serves leaves: those that are promised, and all but those that may
+    /// be out. Fewer may have been declared outright.
+    fn keep(&self) -> u32 {
+        let (count, rollout) = (self.layer.instances.count, &self.rollout);
+        rollout.min_in_service.max(count.saturating_sub(rollout.max_unavailable.max(1))).min(count)
+    }
+
     /// Takes the instance out of its balancers, step by step.
-    pub(super) fn drained(&self, plan: &mut Plan, view: &View<'_>, keep: u32) -> Drained {
+    pub(super) fn drained(&self, plan: &mut Plan, view: &View<'_>) -> Drained {
         let hostname = view.hostname();
         let Some(ec2_id) = &view.instance.ec2_id else { return Drained::Yes };
         if let Some(elsewhere) = ec2::balancers::elsewhere(self.layer, self.seen) {
@@ -55,7 +62,7 @@ impl Desk<'_> {
                         balancer: name.to_owned(),
                         ec2_id: ec2_id.clone(),
                         hostname: hostname.to_owned(),
-                        keep,
+                        keep: self.keep(),
                     };
                     plan.attempt(hostname, action, self.facts, self.now);
                     leaving = true;
@@ -148,11 +155,8 @@ pub(super) fn drain_for_removal(
         return false;
     }
     let slots = slots(desired, layer);
-    let rollout = careful(&slots, layer);
-    // As for a rollout: enough serve, and not too many are out. Fewer than minInService may have been declared outright.
-    let count = layer.instances.count;
-    let keep = rollout.min_in_service.max(count.saturating_sub(rollout.max_unavailable.max(1))).min(count);
-    let desk = Desk { layer, seen, facts, now, rollout, pulls: Vec::new() };
+    let desk = Desk { layer, seen, facts, now, rollout: careful(&slots, layer), pulls: Vec::new() };
+    let keep = desk.keep();
     let members = fleet::members(layer, seen);
     let in_service = members
         .iter()
@@ -172,5 +176,5 @@ pub(super) fn drain_for_removal(
     }
     let engine = seen.engines.get(&instance.hostname).and_then(Seen::known);
     let view = View { instance, node: None, engine, looks: Vec::new(), leftovers: Vec::new(), standing };
-    !matches!(desk.drained(plan, &view, keep), Drained::NotYet)
+    !matches!(desk.drained(plan, &view), Drained::NotYet)
 }

@@ -1,4 +1,4 @@
-//! What was done a moment ago, and does not show yet.
+//! What was done a moment ago, well or not, and does not show yet.
 //!
 //! AWS tells of a change some time after it was made ("Eventual consistency in the Amazon EC2 API", EC2 developer guide): what
 //! it was asked for a moment ago it is not asked for again on the strength of a look that may be of the past.
@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Facts;
-use crate::action::{Action, EngineAction, Lane};
+use super::{Facts, Failure, subject};
+use crate::{
+    action::{Action, EngineAction, Lane},
+    world::{Class, Trouble},
+};
 
 /// From the first time to the second; each further one takes twice as long, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(2);
@@ -36,6 +39,7 @@ impl Facts {
     pub fn succeeded(&mut self, action: &Action, now: Timestamp) {
         let key = action.key();
         self.failures.remove(&key);
+        self.may_be_there(action);
         match action {
             Action::Engine { node, what: EngineAction::RemoveImage { .. } } => self.made_room(&node.hostname),
             Action::Register { .. } | Action::Deregister { .. } => self.may_show_late(key, now),
@@ -43,6 +47,29 @@ impl Facts {
             // An engine tells what is.
             _ => {}
         }
+    }
+
+    /// An action went wrong, and is tried again then.
+    pub fn failed(&mut self, action: &Action, trouble: Trouble, retry_at: Timestamp) {
+        if trouble.class == Class::UnknownOutcome {
+            self.may_be_there(action);
+        }
+        let key = action.key();
+        let times = self.failures.get(&key).map_or(0, |failure| failure.times) + 1;
+        self.failures.insert(key, Failure { trouble, times, retry_at });
+    }
+
+    /// What was made counts as seen, though no look told of it yet: one that misses it is no proof that it is not there.
+    fn may_be_there(&mut self, action: &Action) {
+        let made = match action {
+            Action::CreateStack { .. } => subject::STACK.to_owned(),
+            Action::CreateLayer { settings, .. } => subject::layer(&settings.short_name),
+            Action::CreateApp { settings, .. } => subject::app(&settings.short_name),
+            Action::CreateInstance { hostname, .. } => hostname.clone(),
+            // A launch is made no second time by its token.
+            _ => return,
+        };
+        self.present.insert(made);
     }
 
     fn may_show_late(&mut self, key: String, now: Timestamp) {
@@ -88,6 +115,25 @@ mod tests {
         facts.keep_wanted(|_| false);
         facts.succeeded(&action, second(at));
         assert_eq!(facts.may_show_until(&action.key(), second(at)), Some(second(at + 2)));
+    }
+
+    #[test]
+    fn what_was_made_or_may_have_been_is_not_made_again_because_the_first_answer_misses_it() {
+        let create = || Action::CreateInstance {
+            stack_id: "s".into(),
+            layer_id: "l".into(),
+            hostname: "docker1".into(),
+            instance_type: "t3.small".into(),
+        };
+        let trouble = |class| Trouble { class, message: "no answer".into() };
+        let mut facts = Facts::default();
+        facts.failed(&create(), trouble(Class::Transient), second(1));
+        assert!(facts.present.is_empty(), "it was refused");
+        facts.failed(&create(), trouble(Class::UnknownOutcome), second(1));
+        assert!(facts.present.contains("docker1"));
+        let mut facts = Facts::default();
+        facts.succeeded(&create(), second(0));
+        assert!(facts.present.contains("docker1"));
     }
 
     #[test]

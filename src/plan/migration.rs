@@ -22,7 +22,7 @@ use crate::{
     action::{Action, EngineAction, Migrated, Node, StopHow},
     spec::{Layer, migration::Migration},
     status::{Condition, Kind},
-    world::{ContainerSeen, Engine, Instance, State},
+    world::{ContainerSeen, Engine, Instance, Seen, State},
 };
 
 /// How far a migration is.
@@ -116,7 +116,10 @@ impl One<'_> {
         if self.is_known_to_be_done() {
             return Progress::Done;
         }
-        if let Some((hostname, container)) = found.iter().find(|(_, container)| is_this(container)) {
+        // Should it have been made twice, by one who could not see the other, then the one that was begun counts.
+        let made = || found.iter().filter(|(_, container)| is_this(container));
+        let begun = made().find(|(_, container)| container.state != State::Created);
+        if let Some((hostname, container)) = begun.or_else(|| made().next()) {
             return self.of(hostname, container);
         }
         if let Some((hostname, _)) = found.iter().find(|(_, container)| is_live(container)) {
@@ -165,6 +168,9 @@ impl One<'_> {
         if let Some(on) = &self.slot.unread {
             return Progress::Waits(on.clone(), None);
         }
+        if let Some(waits) = self.may_be_elsewhere() {
+            return waits;
+        }
         let image = &self.slot.image;
         if let Some((hostname, _)) = self.known.engines.iter().find(|(_, e)| !e.images.contains_key(image)) {
             let on = format!("image {} to be on {hostname} before the migration", crate::spec::image::shown(image));
@@ -194,6 +200,29 @@ impl One<'_> {
             (None, None) => EngineAction::Create { run: Box::new(rendered.for_engine(engine)) },
         };
         Progress::Next(node, Box::new(what))
+    }
+
+    /// It may have been begun where nobody can look: on an instance that one read does not tell of, or whose engine is
+    /// silent. That of one which has never answered was never asked to.
+    fn may_be_elsewhere(&self) -> Option<Progress> {
+        let Known { seen, facts, now, .. } = *self.known;
+        let members = fleet::members(self.layer, seen);
+        let declared = (1..=self.layer.instances.count).map(|number| format!("{}{number}", self.layer.short_name));
+        let gone = facts.gone_since.keys().filter(|name| fleet::index_in(self.layer, name).is_some()).cloned();
+        let unseen = declared.chain(gone).filter(|name| !members.iter().any(|(_, it)| it.hostname == **name));
+        let doubted = unseen.filter_map(|name| Some((facts.doubt(&name, now)?.until, name)));
+        if let Some((until, name)) = doubted.filter(|(until, _)| *until > now).max() {
+            let on = format!("another look for {name}, where the migration may have been begun");
+            return Some(Progress::Waits(on, Some(until)));
+        }
+        let is_silent = |instance: &Instance| {
+            fleet::phase(&instance.status) == fleet::Phase::Online
+                && instance.launched.as_ref().is_none_or(|launched| launched.ready)
+                && seen.engines.get(&instance.hostname).and_then(Seen::known).is_none()
+        };
+        let (_, silent) = members.into_iter().find(|(_, instance)| is_silent(instance))?;
+        let on = format!("the engine of {} to answer: the migration may have been begun there", silent.hostname);
+        Some(Progress::Waits(on, None))
     }
 
     /// Its container is there.

@@ -169,7 +169,7 @@ impl Desk<'_> {
             if view.standing == Standing::Out {
                 return Permit::Granted(None);
             }
-            return match self.drained(plan, view, self.rollout.min_in_service) {
+            return match self.drained(plan, view) {
                 Drained::NotYet => Permit::Withheld,
                 Drained::Yes | Drained::TimedOut => Permit::Granted(self.guard(view)),
             };
@@ -216,7 +216,7 @@ impl Desk<'_> {
             }
         }
         taken.insert(at);
-        match self.drained(plan, view, self.rollout.min_in_service) {
+        match self.drained(plan, view) {
             Drained::Yes => Permit::Granted(self.guard(view)),
             Drained::TimedOut => Permit::Granted(None),
             Drained::NotYet => Permit::Withheld,
@@ -249,7 +249,7 @@ impl Desk<'_> {
         let view = &views[at];
         if view.standing == Standing::Out {
             taken.insert(at);
-            return match self.drained(plan, view, self.rollout.min_in_service) {
+            return match self.drained(plan, view) {
                 Drained::Yes => Permit::Granted(self.guard(view)),
                 Drained::NotYet | Drained::TimedOut => Permit::Withheld,
             };

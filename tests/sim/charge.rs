@@ -42,6 +42,18 @@ impl Sim {
         self.mind.wakes = self.real.now;
     }
 
+    /// Tells what is declared now.
+    pub fn tell_declared(&mut self) {
+        if !self.telling {
+            return;
+        }
+        let layer = &self.desired.stack.layers[0];
+        let (count, of) = (layer.instances.count, layer.instances.instance_type.clone());
+        let images = self.desired.apps.iter().flat_map(|app| &app.containers).map(|container| container.image.as_str());
+        let images = images.collect::<Vec<_>>().join(" ");
+        self.say(format_args!("(edited: {count} of {of}, {images})"));
+    }
+
     /// Whether what is declared is not what anybody wants for long.
     pub fn is_odd(&self) -> bool {
         self.invalid || self.mind.blank || self.desired.stack.suspend || self.desired.apps.is_empty()

@@ -33,7 +33,7 @@ pub enum Defect {
     BudgetIgnored,
     /// What is kept to go back to is removed while the new one is not well.
     OldRemovedTooEarly,
-    /// Creates are sent without their intent on record.
+    /// Creates are sent without their intent on record, and forgotten until they show.
     IntentsForgotten,
     /// What one read misses is made again.
     GoneAtOnce,
@@ -326,7 +326,8 @@ impl Defect {
                     let Some(instance) = sim.real.by_id(ec2_id) else { continue };
                     let outdated = is_outdated(&sim.real, &sim.desired, instance);
                     if outdated && is_surplus(&sim.real, &sim.desired) {
-                        *action = Action::TerminateInstance { id: ec2_id.clone(), hostname: hostname.clone() };
+                        *action =
+                            Action::TerminateInstance { id: ec2_id.clone(), hostname: hostname.clone(), drained: true };
                     }
                 }
             }

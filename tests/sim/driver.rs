@@ -7,7 +7,7 @@ use std::{
 
 use evenkeel::{
     action::{Action, EngineAction, Migrated},
-    plan::{Failure, Intent, Plan, Released, plan},
+    plan::{Intent, Plan, Released, plan},
     spec::Desired,
     world::{Class, Seen, Trouble},
 };
@@ -221,8 +221,7 @@ impl Sim {
         self.orphans = later;
         let due: Vec<(Ms, Action)> = due;
         for (_, action) in due {
-            self.say(format_args!("(still done: {action})"));
-            let _ = self.effect(&action);
+            self.still_done(&action);
         }
         for lane in self.mind.running.keys().cloned().collect::<Vec<_>>() {
             let mut running = self.mind.running.remove(&lane).expect("a lane");
@@ -267,7 +266,33 @@ impl Sim {
         ended
     }
 
+    /// What a controller that is no more has sent takes effect.
+    fn still_done(&mut self, action: &Action) {
+        self.say(format_args!("(still done: {action})"));
+        let _ = self.effect(action);
+    }
+
+    /// An engine starts, renames and removes one container in the order in which that was sent: each takes the
+    /// container's lock (moby, `daemon/start.go`, `rename.go`, `delete.go`).
+    fn what_was_sent_before(&mut self, action: &Action) {
+        let concerns = |action: &Action| match action {
+            Action::Engine {
+                what: EngineAction::Start { id, .. } | EngineAction::Rename { id, .. } | EngineAction::Remove { id, .. },
+                ..
+            } => Some(id.clone()),
+            _ => None,
+        };
+        let Some(id) = concerns(action) else { return };
+        let is_of = |(_, before): &(Ms, Action)| concerns(before).as_ref() == Some(&id);
+        let (before, later): (Vec<_>, _) = std::mem::take(&mut self.orphans).into_iter().partition(is_of);
+        self.orphans = later;
+        for (_, action) in before {
+            self.still_done(&action);
+        }
+    }
+
     pub fn effect(&mut self, action: &Action) -> Result<(), Trouble> {
+        self.what_was_sent_before(action);
         match action {
             Action::Record { release } => {
                 self.put_on_record(release);
@@ -290,6 +315,8 @@ impl Sim {
 
     pub fn finished(&mut self, action: &Action, result: Result<(), Trouble>) {
         let key = action.key();
+        let forgets = self.defect == Some(Defect::IntentsForgotten);
+        let present = forgets.then(|| self.mind.facts.present.clone());
         match result {
             Ok(()) => {
                 self.say(format_args!("  done: {key}"));
@@ -298,6 +325,9 @@ impl Sim {
             }
             Err(trouble) => {
                 self.say(format_args!("  {:?}: {key}: {}", trouble.class, trouble.message));
+                if trouble.class != Class::UnknownOutcome {
+                    self.watch.refused(action);
+                }
                 if let Some(intent) = action.intent()
                     && self.defect != Some(Defect::SpentTokenKept)
                     && self.intents.get(&intent).is_some_and(|sent| !sent.outlives(trouble.class))
@@ -313,8 +343,11 @@ impl Sim {
                     _ => backoff,
                 };
                 let retry_at = self.clock() + wait;
-                self.mind.facts.failures.insert(key, Failure { trouble, times, retry_at });
+                self.mind.facts.failed(action, trouble, retry_at);
             }
+        }
+        if let Some(present) = present {
+            self.mind.facts.present = present;
         }
     }
 

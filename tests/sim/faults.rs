@@ -113,7 +113,7 @@ pub fn empty(sim: &mut Sim, scene: Scene) {
 pub fn edit(sim: &mut Sim, scene: Scene) {
     let text = edited(sim, scene);
     sim.declare(&text);
-    sim.say("(edited)");
+    sim.tell_declared();
 }
 
 pub fn deregister(sim: &mut Sim, hostname: &str, ec2_id: &str) {

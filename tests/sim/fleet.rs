@@ -36,7 +36,7 @@ impl Watch {
             && real.serves_well(&hostname);
         if refreshes && real.clear_sight && !real.excused.contains_key(&hostname) {
             // What a rollout has taken out since is back in a while, and was judged when it was taken out.
-            let counts = |other: &Instance| stands_in(real, other) || self.was_taken_out(real, other);
+            let counts = |other: &Instance| stands_in(real, other) || self.was_taken_out(other);
             let serving = live(real).into_iter().filter(|other| other.id != id && counts(other)).count();
             if serving < count {
                 real.violate(format!("{action}, while {serving} others serve and {count} are declared"));

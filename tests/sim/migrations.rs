@@ -9,6 +9,7 @@ use crate::{
     dice::Dice,
     engines::{Change, Fate},
     real::Real,
+    watch::live,
 };
 
 /// The label that tells which migration a container is.
@@ -19,7 +20,7 @@ impl Real {
     pub fn migrates(&mut self, container: &ContainerSeen, dice: &mut Dice) {
         let key = &container.labels[MIGRATION];
         // What went down with its instance before anybody took note of it cannot be known.
-        let is_known = |id: &String| self.recorded.contains(key) || self.instances().iter().any(|it| it.id == *id);
+        let is_known = |id: &String| self.recorded.contains(key) || live(self).iter().any(|it| it.id == *id);
         if self.migrated.get(key).is_some_and(is_known) {
             self.violate(format!("the migration {key} of {} was run before", container.image));
         }

@@ -193,7 +193,7 @@ fn war(sim: &mut Sim, script: &Script) -> Result<(), String> {
         edits = edits.wrapping_add(1 << 32);
         let text = with_dice(sim, edits, |sim| edited(sim, scene));
         sim.declare(&text);
-        sim.say("(edited)");
+        sim.tell_declared();
     };
     if !scene.is_fresh() {
         edit(sim);

@@ -18,9 +18,7 @@ pub const PAST: Ms = 35_000;
 #[derive(Clone, Default)]
 pub struct Watch {
     /// Instances that were taken out and are not back yet.
-    out: BTreeSet<String>,
-    /// Instances that were in service at some time, by their id.
-    served: BTreeSet<String>,
+    out: BTreeMap<String, Out>,
     /// Since when an instance drains.
     draining: BTreeMap<String, Ms>,
     /// Instances whose drain was recorded to have taken too long, in this pass.
@@ -33,6 +31,18 @@ pub struct Watch {
     volumes: BTreeSet<String>,
 }
 
+/// How an instance was taken out.
+#[derive(Clone)]
+struct Out {
+    /// When it was asked for.
+    asked: Ms,
+    /// It has been out since. Until then what was asked for is under way, or has come to nothing.
+    is_out: bool,
+}
+
+/// No later than this what a load balancer is asked for has taken effect.
+const ASKED: Ms = 1_000;
+
 /// The instances that count: on EC2 one that is on its way out does not.
 pub fn live(real: &Real) -> Vec<&Instance> {
     if real.on_ec2() { real.alive().collect() } else { real.instances().iter().collect() }
@@ -40,9 +50,16 @@ pub fn live(real: &Real) -> Vec<&Instance> {
 
 impl Watch {
     /// It served, was taken out, and is not back yet.
-    pub(super) fn was_taken_out(&self, real: &Real, instance: &Instance) -> bool {
-        let is_away = |target: Option<&Target>| matches!(target, None | Some(Target::Draining));
-        self.served.contains(&instance.id) && real.balancers().all(|(_, b)| is_away(b.targets.get(&instance.id)))
+    pub(super) fn was_taken_out(&self, instance: &Instance) -> bool {
+        self.out.contains_key(&instance.hostname)
+    }
+
+    /// Takes note of what was refused: whom it was to take out stays.
+    pub fn refused(&mut self, action: &Action) {
+        let Action::Deregister { hostname, .. } = action else { return };
+        if self.out.get(hostname).is_some_and(|out| !out.is_out) {
+            self.out.remove(hostname);
+        }
     }
 
     /// Takes note of what a pass recorded.
@@ -104,8 +121,8 @@ impl Watch {
         if others.len() + ended < least {
             real.violate(format!("{action} leaves {} in service", others.len()));
         }
-        self.out.insert(host.to_owned());
-        let out: Vec<&String> = self.out.iter().filter(|host| !real.excused.contains_key(*host)).collect();
+        self.out.entry(host.to_owned()).or_insert(Out { asked: real.now, is_out: false });
+        let out: Vec<&String> = self.out.keys().filter(|host| !real.excused.contains_key(*host)).collect();
         // Of those that are one too many, none is missed.
         let surplus = live(real).len().saturating_sub(desired.stack.layers[0].instances.count as usize);
         if out.len() > rollout.max_unavailable as usize + surplus {
@@ -168,8 +185,9 @@ impl Watch {
         }
         if matches!(what, EngineAction::Stop { .. }) && serves(&container) && is_well(&container) {
             if real.any_replica {
-                let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
-                let sibling = |other: &&String| *other != &name && other.starts_with(kind) && !other.contains('.');
+                let place = name.strip_suffix(".old").unwrap_or(&name);
+                let kind = place.trim_end_matches(|c: char| c.is_ascii_digit());
+                let sibling = |other: &&String| *other != place && other.starts_with(kind) && !other.contains('.');
                 let well = engine.containers.iter().filter(|(n, _)| sibling(n)).any(|(_, c)| is_well(c));
                 if !well
                     && !real.excused.contains_key(hostname)
@@ -215,7 +233,7 @@ impl Watch {
                 real.violate("two instances have one token".into());
             }
             self.known.extend(hosts.iter().filter_map(|(_, id)| id.clone()));
-            self.out.retain(|host| hosts.iter().any(|(name, _)| name == host));
+            self.out.retain(|host, _| hosts.iter().any(|(name, _)| name == host));
         }
         self.keeps_volumes(real);
         let mut names = BTreeSet::new();
@@ -223,9 +241,12 @@ impl Watch {
             if !names.insert(hostname) {
                 real.violate(format!("two instances are called {hostname}"));
             }
-            if real.is_in(hostname) {
-                self.out.remove(hostname);
-                self.served.extend(ec2_id.clone());
+            let is_in = real.is_in(hostname);
+            if let Some(out) = self.out.get_mut(hostname) {
+                out.is_out |= !is_in;
+                if is_in && (out.is_out || out.asked + ASKED < real.now) {
+                    self.out.remove(hostname);
+                }
             }
             let drains = ec2_id
                 .as_ref()

@@ -12,7 +12,7 @@ use std::{
 
 use evenkeel::{
     action::{Action, EngineAction, Lane, Migrated, Release, Scaled},
-    plan::{Facts, Failure, Intent, Jobs, Plan, Released, imagine::World, plan},
+    plan::{Facts, Intent, Jobs, Plan, Released, imagine::World, plan},
     secret::{Sealed, Secret},
     spec::{
         Desired, File, Reference, image,
@@ -469,15 +469,13 @@ impl Trial {
     }
 
     pub fn fail(&mut self, action: &Action, trouble: Trouble) {
-        let key = action.key();
-        let times = self.facts.failures.get(&key).map_or(0, |failure| failure.times) + 1;
+        let times = self.facts.failures.get(&action.key()).map_or(0, |failure| failure.times) + 1;
         let wait = match trouble.class {
             Class::Terminal => Duration::from_secs(60),
             Class::NoRoom => Duration::from_secs(600),
             _ => Duration::from_millis(500 << times.min(7)),
         };
-        let retry_at = self.world.now + wait;
-        self.facts.failures.insert(key, Failure { trouble, times, retry_at });
+        self.facts.failed(action, trouble, self.world.now + wait);
     }
 
     fn refusal(&self, action: &Action) -> Option<Trouble> {

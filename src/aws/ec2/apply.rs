@@ -23,7 +23,7 @@ pub(super) async fn apply(api: &Api, stack: &Stack, action: &Action) -> Result<(
     match action {
         Action::LaunchInstance { launch } => launch::launch(api, stack, launch).await,
         Action::StartInstance { id, hostname } => desk.start(id, hostname).await,
-        Action::TerminateInstance { id, hostname } => desk.terminate(id, hostname).await,
+        Action::TerminateInstance { id, hostname, .. } => desk.terminate(id, hostname).await,
         Action::TagInstance { id, hostname, tags, .. } => desk.tag(id, hostname, tags).await,
         Action::SetSecurityGroups { id, hostname, groups } => desk.set_security_groups(id, hostname, groups).await,
         Action::KeepTags { of: Tagged::Instance { id, hostname }, tags } => desk.keep_tags(id, hostname, tags).await,

@@ -22,20 +22,35 @@ use crate::{
 
 /// What a balancer waits when draining is on and no time is told ("Configure connection draining").
 const DEFAULT_DRAINING: i32 = 300;
-/// How long that is taken to be as it was; who is registered is always asked.
+/// How long that is taken to be as it was; what it says of those that are registered is always asked.
 const AGE: Duration = Duration::from_secs(60);
+/// How long the list of those that are registered is. A rollout looks many times a second, and Elastic Load Balancing
+/// allows few requests: each one that is not sent is one that need not wait for its turn.
+const LIST_AGE: Duration = Duration::from_secs(1);
 
 /// All that is asked of one balancer is asked at once: a rollout waits for the answers.
 pub(super) async fn look(
     api: &Api,
     doors: &Doors,
-    drainings: &Drainings,
+    known: &Known,
     names: &BTreeSet<String>,
 ) -> BTreeMap<String, Seen<Balancer>> {
     let names: Vec<String> = names.iter().cloned().collect();
-    let health = names.iter().map(|name| async move { tokio::try_join!(drainings.of(api, name), api.health(name)) });
-    let (described, health) = tokio::join!(describe(api, &names), join_all(health));
+    let health = names.iter().map(|name| async move { tokio::try_join!(known.draining(api, name), api.health(name)) });
+    let (mut described, health) = tokio::join!(known.described(api, &names), join_all(health));
     let mut health: BTreeMap<&String, _> = names.iter().zip(health).collect();
+    // A list may be of a moment ago: who is on it and has no health may have left.
+    let is_doubted = |name: &&String| match (described.get(*name), health.get(*name)) {
+        (Some(Ok(Some(list))), Some(Ok((_, health)))) => list.instances().iter().any(|listed| {
+            listed.instance_id.is_some() && !health.iter().any(|state| state.instance_id == listed.instance_id)
+        }),
+        _ => false,
+    };
+    let doubted: Vec<String> = names.iter().filter(is_doubted).cloned().collect();
+    if !doubted.is_empty() {
+        doubted.iter().for_each(|name| known.forget_list(&api.place, name));
+        described.extend(known.described(api, &doubted).await);
+    }
     let each = described.into_iter().map(|(name, described)| {
         let told = health.remove(&name);
         async move {
@@ -109,33 +124,73 @@ async fn whole(
     Ok(Balancer { draining, vpc_id: described.vpc_id.clone().filter(|id| !id.is_empty()), targets })
 }
 
-/// By place and name: when it was told, and how many seconds, if it drains at all.
-type Told = BTreeMap<(Place, String), (Instant, Option<u32>)>;
+/// By place and name: when it was told, and what.
+type Told<T> = Mutex<BTreeMap<(Place, String), (Instant, T)>>;
 
-/// How long each balancer drains, as it was told a moment ago.
+/// What was told a moment ago.
 #[derive(Debug, Default)]
-pub(super) struct Drainings(Mutex<Told>);
+pub(super) struct Known {
+    /// How many seconds each balancer drains, if it does at all.
+    drainings: Told<Option<u32>>,
+    lists: Told<LoadBalancerDescription>,
+}
 
-impl Drainings {
-    async fn of(&self, api: &Api, name: &str) -> Result<Option<u32>, Trouble> {
-        let key = (api.place.clone(), name.to_owned());
-        let known = self.all().get(&key).filter(|(at, _)| at.elapsed() < AGE).map(|(_, draining)| *draining);
-        if let Some(known) = known {
+impl Known {
+    async fn draining(&self, api: &Api, name: &str) -> Result<Option<u32>, Trouble> {
+        if let Some(known) = recall(&self.drainings, api, name, AGE) {
             return Ok(known);
         }
         let told = draining(api, name).await?;
-        self.all().insert(key, (Instant::now(), told));
+        note(&self.drainings, api, name, told);
         Ok(told)
+    }
+
+    async fn described(
+        &self,
+        api: &Api,
+        names: &[String],
+    ) -> BTreeMap<String, Result<Option<LoadBalancerDescription>, Trouble>> {
+        let mut answer = BTreeMap::new();
+        for name in names {
+            if let Some(list) = recall(&self.lists, api, name, LIST_AGE) {
+                answer.insert(name.clone(), Ok(Some(list)));
+            }
+        }
+        let asked: Vec<String> = names.iter().filter(|name| !answer.contains_key(*name)).cloned().collect();
+        if !asked.is_empty() {
+            for (name, told) in describe(api, &asked).await {
+                if let Ok(Some(list)) = &told {
+                    note(&self.lists, api, &name, list.clone());
+                }
+                answer.insert(name, told);
+            }
+        }
+        answer
     }
 
     /// It was changed, or made anew.
     pub(super) fn forget(&self, place: &Place, name: &str) {
-        self.all().remove(&(place.clone(), name.to_owned()));
+        all(&self.drainings).remove(&(place.clone(), name.to_owned()));
+        self.forget_list(place, name);
     }
 
-    fn all(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Somebody was registered with it, or is no more.
+    pub(super) fn forget_list(&self, place: &Place, name: &str) {
+        all(&self.lists).remove(&(place.clone(), name.to_owned()));
     }
+}
+
+fn recall<T: Clone>(told: &Told<T>, api: &Api, name: &str, age: Duration) -> Option<T> {
+    let all = all(told);
+    all.get(&(api.place.clone(), name.to_owned())).filter(|(at, _)| at.elapsed() < age).map(|(_, told)| told.clone())
+}
+
+fn note<T>(told: &Told<T>, api: &Api, name: &str, what: T) {
+    all(told).insert((api.place.clone(), name.to_owned()), (Instant::now(), what));
+}
+
+fn all<T>(told: &Told<T>) -> MutexGuard<'_, BTreeMap<(Place, String), (Instant, T)>> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) async fn draining(api: &Api, name: &str) -> Result<Option<u32>, Trouble> {

@@ -22,7 +22,7 @@ impl Elb {
             self.sweeps.forget();
         }
         let done = api.carry_out(name, what).await;
-        self.drainings.forget(&api.place, name);
+        self.known.forget(&api.place, name);
         done
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     world::{Balancer, Class, Seen, Target, Trouble},
 };
 
-use look::Drainings;
+use look::Known;
 
 /// Classic load balancers, in every region.
 #[derive(Debug, Clone)]
@@ -37,14 +37,14 @@ pub struct Elb {
     aws: Arc<Aws>,
     doors: Arc<Doors>,
     sweeps: Arc<Sweeps>,
-    drainings: Arc<Drainings>,
+    known: Arc<Known>,
 }
 
 impl Elb {
     /// Makes no call yet. One for all stacks: its clones see to it that two deregistrations never count on each
     /// other's instance.
     pub fn new(aws: Arc<Aws>) -> Elb {
-        Elb { aws, doors: Arc::default(), sweeps: Arc::default(), drainings: Arc::default() }
+        Elb { aws, doors: Arc::default(), sweeps: Arc::default(), known: Arc::default() }
     }
 
     async fn api(&self, stack: &Stack) -> Api {
@@ -56,7 +56,7 @@ impl Elb {
 #[async_trait]
 impl Balancers for Elb {
     async fn look(&self, stack: &Stack, names: &BTreeSet<String>) -> BTreeMap<String, Seen<Balancer>> {
-        look::look(&self.api(stack).await, &self.doors, &self.drainings, names).await
+        look::look(&self.api(stack).await, &self.doors, &self.known, names).await
     }
 
     async fn target(&self, stack: &Stack, balancer: &str, ec2_id: &str) -> Seen<Option<Target>> {
@@ -64,7 +64,12 @@ impl Balancers for Elb {
     }
 
     async fn apply(&self, stack: &Stack, action: &Action) -> Result<(), Trouble> {
-        apply::apply(&self.api(stack).await, &self.doors, action).await
+        let api = self.api(stack).await;
+        let done = apply::apply(&api, &self.doors, action).await;
+        if let Action::Register { balancer, .. } | Action::Deregister { balancer, .. } = action {
+            self.known.forget_list(&api.place, balancer);
+        }
+        done
     }
 }
 
@@ -124,7 +129,7 @@ impl Api {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::aws::testing::{serve, shop};
@@ -185,21 +190,42 @@ mod tests {
         assert_eq!(targets["i-2"], Target::InService);
     }
 
-    #[tokio::test]
-    async fn how_long_a_balancer_drains_is_not_asked_at_every_look() {
-        let asked = Arc::new(AtomicUsize::default());
-        let count = asked.clone();
+    /// How often each operation is called when it is looked three times at once, and what the last look saw.
+    async fn three_looks(health: &'static str) -> (BTreeMap<String, usize>, Seen<Balancer>) {
+        let calls = Arc::new(std::sync::Mutex::new(BTreeMap::<String, usize>::new()));
+        let count = calls.clone();
         let aws = serve(move |request| {
-            let attributes = request.contains("Action=DescribeLoadBalancerAttributes");
-            count.fetch_add(usize::from(attributes), Ordering::SeqCst);
-            (200, web(request, &AtomicBool::default()))
+            let operation = request.split_once("Action=").unwrap().1.split('&').next().unwrap().to_owned();
+            let forgets = operation == "DescribeInstanceHealth" && !health.is_empty();
+            *count.lock().unwrap().entry(operation.clone()).or_default() += 1;
+            match forgets {
+                true => (200, answer(&operation, &format!("<InstanceStates>{health}</InstanceStates>"))),
+                false => (200, web(request, &AtomicBool::default())),
+            }
         });
         let elb = Elb::new(aws.await);
         let names = BTreeSet::from(["web".to_owned()]);
+        let mut seen = None;
         for _ in 0..3 {
-            assert!(elb.look(&shop(), &names).await["web"].known().is_some());
+            seen = elb.look(&shop(), &names).await.remove("web");
         }
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        let calls = calls.lock().unwrap().clone();
+        (calls, seen.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_look_that_follows_another_asks_for_the_health_alone() {
+        let (calls, seen) = three_looks("").await;
+        assert_eq!(seen.known().expect("an answer").targets.len(), 2);
+        assert_eq!(calls["DescribeInstanceHealth"], 3);
+        assert_eq!((calls["DescribeLoadBalancers"], calls["DescribeLoadBalancerAttributes"]), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn who_is_listed_and_has_no_health_is_looked_up_again() {
+        let (calls, seen) = three_looks("<member><InstanceId>i-2</InstanceId><State>InService</State></member>").await;
+        assert!(matches!(seen.known().expect("an answer").targets["i-1"], Target::OutOfService(_)));
+        assert!(calls["DescribeLoadBalancers"] > 3, "{calls:?}");
     }
 
     #[tokio::test]

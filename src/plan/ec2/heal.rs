@@ -100,7 +100,7 @@ impl Desk<'_> {
         let message = format!("{what}; it is drained and terminated, and another takes its place");
         plan.condition(Kind::InstanceTrouble, hostname, message);
         if drain::drain_for_removal(plan, self.desired, self.layer, instance, self.seen, self.facts, self.now) {
-            self.terminate(plan, instance);
+            self.terminate(plan, instance, true);
         }
     }
 }

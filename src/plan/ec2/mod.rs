@@ -190,16 +190,19 @@ impl Desk<'_> {
                     self.outdated(plan, lineup, instance);
                 }
                 if drain::drain_for_removal(plan, self.desired, self.layer, instance, self.seen, self.facts, self.now) {
-                    self.terminate(plan, instance);
+                    self.terminate(plan, instance, true);
                 }
             }
-            Phase::Starting | Phase::Stopping | Phase::Stopped | Phase::Troubled => self.terminate(plan, instance),
+            Phase::Starting | Phase::Stopping | Phase::Stopped | Phase::Troubled => {
+                self.terminate(plan, instance, false)
+            }
         }
     }
 
-    fn terminate(&self, plan: &mut Plan, instance: &Instance) {
+    fn terminate(&self, plan: &mut Plan, instance: &Instance, drained: bool) {
         let (id, hostname) = (instance.id.clone(), instance.hostname.clone());
-        plan.attempt(&instance.hostname, Action::TerminateInstance { id, hostname }, self.facts, self.now);
+        let action = Action::TerminateInstance { id, hostname, drained };
+        plan.attempt(&instance.hostname, action, self.facts, self.now);
         plan.hold(&instance.hostname, "the instance to be terminated", None);
     }
 }

@@ -136,7 +136,8 @@ async fn a_zone_without_capacity_is_named_and_not_asked_again() {
     assert!(trouble.message.contains("eu-west-1a") && trouble.message.contains("zone"), "{}", trouble.message);
 }
 
-const TERMINATE: fn() -> Action = || Action::TerminateInstance { id: "i-1".into(), hostname: "web1".into() };
+const TERMINATE: fn() -> Action =
+    || Action::TerminateInstance { id: "i-1".into(), hostname: "web1".into(), drained: true };
 
 #[tokio::test]
 async fn only_what_bears_the_tags_is_terminated() {
