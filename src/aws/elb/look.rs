@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws_sdk_elasticloadbalancing::types::{InstanceState, LoadBalancerDescription};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::{Api, target::targets};
@@ -17,7 +17,7 @@ use crate::{
         door::Doors,
         several::{Failed, several},
     },
-    world::{Balancer, Seen, Trouble},
+    world::{Balancer, Seen, Target, Trouble},
 };
 
 /// What a balancer waits when draining is on and no time is told ("Configure connection draining").
@@ -36,12 +36,15 @@ pub(super) async fn look(
     names: &BTreeSet<String>,
 ) -> BTreeMap<String, Seen<Balancer>> {
     let names: Vec<String> = names.iter().cloned().collect();
-    let health = names.iter().map(|name| async move { tokio::try_join!(known.draining(api, name), api.health(name)) });
+    let health = names.iter().map(|name| async move {
+        let left = left(api, name, doors.of(&api.place, name).leaving());
+        tokio::try_join!(known.draining(api, name), api.health(name), left)
+    });
     let (mut described, health) = tokio::join!(known.described(api, &names), join_all(health));
     let mut health: BTreeMap<&String, _> = names.iter().zip(health).collect();
     // A list may be of a moment ago: who is on it and has no health may have left.
     let is_doubted = |name: &&String| match (described.get(*name), health.get(*name)) {
-        (Some(Ok(Some(list))), Some(Ok((_, health)))) => list.instances().iter().any(|listed| {
+        (Some(Ok(Some(list))), Some(Ok((_, health, _)))) => list.instances().iter().any(|listed| {
             listed.instance_id.is_some() && !health.iter().any(|state| state.instance_id == listed.instance_id)
         }),
         _ => false,
@@ -56,8 +59,8 @@ pub(super) async fn look(
         async move {
             let seen = match (described, told) {
                 (Err(trouble), _) => Err(trouble),
-                (Ok(Some(described)), Some(Ok((draining, health)))) => {
-                    whole(api, doors, &name, &described, draining, &health).await
+                (Ok(Some(described)), Some(Ok((draining, health, left)))) => {
+                    whole(api, doors, &name, &described, draining, &health, left).await
                 }
                 (Ok(Some(_)), Some(Err(trouble))) => Err(trouble),
                 (Ok(None), _) | (_, None) => Err(api.absent("DescribeLoadBalancers", &name)),
@@ -103,6 +106,15 @@ pub(super) async fn describe_all(
     Ok(found)
 }
 
+/// What is said of those who left, and may drain.
+async fn left(api: &Api, name: &str, ids: Vec<String>) -> Result<BTreeMap<String, Option<Target>>, Trouble> {
+    let asked = ids.into_iter().map(|id| async move {
+        let target = api.target(name, &id).await?;
+        Ok((id, target))
+    });
+    Ok(try_join_all(asked).await?.into_iter().collect())
+}
+
 async fn whole(
     api: &Api,
     doors: &Doors,
@@ -110,12 +122,18 @@ async fn whole(
     described: &LoadBalancerDescription,
     draining: Option<u32>,
     health: &[InstanceState],
+    mut left: BTreeMap<String, Option<Target>>,
 ) -> Result<Balancer, Trouble> {
     let door = doors.of(&api.place, name);
     let registered = described.instances().iter().filter_map(|instance| instance.instance_id.as_deref());
     let mut targets = targets(registered, health);
     for ec2_id in door.leaving().into_iter().filter(|ec2_id| !targets.contains_key(ec2_id)).collect::<Vec<_>>() {
-        match api.target(name, &ec2_id).await? {
+        let said = match left.remove(&ec2_id) {
+            Some(said) => said,
+            // It left after that was asked.
+            None => api.target(name, &ec2_id).await?,
+        };
+        match said {
             Some(target) => _ = targets.insert(ec2_id, target),
             None => door.forget(&ec2_id),
         }
