@@ -423,6 +423,15 @@ impl Sim {
         Dice::derived(self.seed, &key, *times)
     }
 
+    /// Whom this controller is about to take out of which balancer.
+    fn leaving(&self) -> BTreeSet<(String, String)> {
+        let running = self.mind.running.values().filter_map(|running| match &running.action {
+            Action::Deregister { balancer, ec2_id, .. } => Some((balancer.clone(), ec2_id.clone())),
+            _ => None,
+        });
+        running.collect()
+    }
+
     fn begin(&mut self, action: &Action, revision: &str) {
         let lane = action.lane();
         if self.mind.running.contains_key(&lane) {
@@ -447,7 +456,7 @@ impl Sim {
             }
         }
         let unchecked = self.defect.is_some_and(Defect::skips_preconditions);
-        if !unchecked && let Err(trouble) = self.real.precondition(action) {
+        if !unchecked && let Err(trouble) = self.real.precondition(action, &self.leaving()) {
             return self.finished(action, Err(trouble));
         }
         self.watch.before(&mut self.real, &self.desired, action);

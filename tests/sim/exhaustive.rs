@@ -1,5 +1,7 @@
 //! Every action of a rollout dealt a blow, one after the other.
 
+use std::collections::BTreeSet;
+
 use evenkeel::{
     action::Action,
     plan::{Plan, plan},
@@ -17,7 +19,7 @@ use crate::{
 impl Sim {
     /// Carries out an action at once, and once more if so asked: the exhaustive tests' way.
     pub fn at_once(&mut self, action: &Action, times: u32) {
-        if let Err(trouble) = self.real.precondition(action) {
+        if let Err(trouble) = self.real.precondition(action, &BTreeSet::new()) {
             return self.finished(action, Err(trouble));
         }
         self.record(action);

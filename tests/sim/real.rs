@@ -380,12 +380,14 @@ impl Real {
         self.balancers().all(|(_, b)| b.targets.get(&id) == Some(&Target::InService))
     }
 
-    /// Checks what is checked just before: the error is the answer of the other side.
-    pub fn precondition(&self, action: &Action) -> Result<(), Trouble> {
+    /// Checks what is checked just before: the error is the answer of the other side. Whom the same controller is about to
+    /// take out of a balancer is not counted on any more (`aws/door.rs`).
+    pub fn precondition(&self, action: &Action, leaving: &BTreeSet<(String, String)>) -> Result<(), Trouble> {
         match action {
             Action::Deregister { balancer, ec2_id, keep, .. } => {
                 let others = self.world.seen.balancers[balancer].known().expect("a balancer");
-                let in_service = |(id, t): (&String, &Target)| id != ec2_id && *t == Target::InService;
+                let stays = |id: &String| id != ec2_id && !leaving.contains(&(balancer.clone(), id.clone()));
+                let in_service = |(id, t): (&String, &Target)| *t == Target::InService && stays(id);
                 let left = others.targets.iter().filter(|(id, t)| in_service((id, t))).count();
                 if self.target(balancer, ec2_id) == Some(&Target::InService) && left < *keep as usize {
                     return Err(refuse(Class::Transient, "fewer than minInService would be left"));
@@ -445,7 +447,7 @@ impl Real {
             }
             Action::Deregister { balancer, ec2_id, hostname, .. } => {
                 // When it was sent it was out, as every other one was: it has come in meanwhile.
-                if self.precondition(action).is_err() {
+                if self.precondition(action, &BTreeSet::new()).is_err() {
                     self.excuse(hostname);
                 }
                 if !matches!(self.target(balancer, ec2_id), None | Some(Target::Draining)) {
