@@ -127,6 +127,9 @@ pub struct StackStatus {
     pub doing: Vec<String>,
     /// The instances.
     pub instances: Vec<InstanceStatus>,
+    /// The load balancers that Evenkeel makes itself.
+    #[serde(default)]
+    pub balancers: Vec<BalancerStatus>,
     /// The apps that are declared.
     #[serde(default)]
     pub apps: Vec<AppStatus>,
@@ -143,6 +146,32 @@ pub struct StackStatus {
     pub mutations: u64,
     /// Mutations made by the last pass.
     pub last_pass_mutations: u64,
+}
+
+/// A load balancer that Evenkeel makes itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BalancerStatus {
+    /// Its name.
+    pub name: String,
+    /// `classic`, `application` or `network`.
+    pub kind: String,
+    /// `provisioning`, `active`, …; `missing` while it is not made, `unknown` while nothing can be said.
+    pub state: String,
+    /// Where clients find it: what a name of one's own is to point to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_name: Option<String>,
+}
+
+impl fmt::Display for BalancerStatus {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} load balancer {}: {}", self.kind, self.name, self.state)?;
+        match &self.dns_name {
+            Some(name) => write!(f, ", {name}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How a job is that is run by the clock.

@@ -386,6 +386,9 @@ async fn an_application_load_balancer_is_made_whole_and_a_second_run_changes_not
     let owned = known(ground.balancers.owned(ground.stack()).await.declared.remove("front").unwrap());
     let there = owned.balancer.unwrap();
     assert!(there.ours && !there.internal);
+    let told = ground.client.describe_load_balancers().names("front").send().await.unwrap();
+    assert!(there.dns_name.is_some());
+    assert_eq!(there.dns_name.as_deref(), told.load_balancers()[0].dns_name());
     assert_eq!(there.listeners[&8000].forwards_to, "front-9090");
     let group = &owned.groups["front-8080"];
     assert!(group.ours);
@@ -439,6 +442,45 @@ async fn what_was_changed_by_hand_or_in_the_manifest_is_put_right() {
         let done = ground.converge().await;
         assert!(done.len() == 1 && done[0].contains("set its subnets to"), "{done:#?}");
     }
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn a_listener_has_its_certificate_and_bears_the_mark_by_which_it_may_be_changed() {
+    let certificate = |number: u32| format!("arn:aws:acm:eu-south-1:123456789012:certificate/{number}");
+    let text = |number: u32| {
+        let listener =
+            format!("{{port: 443, protocol: HTTPS, instancePort: 8080, certificateArn: \"{}\"}}", certificate(number));
+        ALB.replace("{port: 8000, instancePort: 9090}", &listener)
+    };
+    let mut ground = Ground::new("eu-south-1", &text(1)).await;
+    ground.converge().await;
+    let client = ground.client.clone();
+    let balancer = client.describe_load_balancers().names("front").send().await.unwrap();
+    let arn = balancer.load_balancers()[0].load_balancer_arn().unwrap().to_owned();
+    let listener = async || {
+        let all = client.describe_listeners().load_balancer_arn(&arn).send().await.unwrap();
+        let one = all.listeners().iter().find(|one| one.port() == Some(443)).expect("a listener");
+        let certificates: Vec<_> = one.certificates().iter().filter_map(|one| one.certificate_arn.clone()).collect();
+        (one.listener_arn().unwrap().to_owned(), certificates)
+    };
+    let marked = async |arn: &str| {
+        let told = client.describe_tags().resource_arns(arn).send().await.unwrap();
+        let mut tags = told.tag_descriptions().iter().flat_map(|one| one.tags());
+        tags.any(|tag| tag.key() == Some("evenkeel:stack") && tag.value() == Some("contract"))
+    };
+    let (id, certificates) = listener().await;
+    assert_eq!(certificates, [certificate(1)]);
+    assert!(marked(&id).await, "IAM allows to change what bears the mark");
+
+    // One that bears none gets it before it is changed.
+    client.remove_tags().resource_arns(&id).tag_keys("evenkeel:stack").send().await.unwrap();
+    ground.declare(&text(2));
+    ground.restart();
+    let done = ground.converge().await;
+    assert!(done.len() == 1 && done[0].contains("certificate"), "{done:#?}");
+    assert_eq!(listener().await, (id.clone(), vec![certificate(2)]));
+    assert!(marked(&id).await);
     ground.clear().await;
 }
 

@@ -149,9 +149,13 @@ mod tests {
         arn:aws:iam::2:role/evenkeel</Message></Error><RequestId>r-1</RequestId></ErrorResponse>";
 
     fn given(key: &str) -> String {
+        given_until(key, "2099-01-01T00:00:00Z")
+    }
+
+    fn given_until(key: &str, expiration: impl std::fmt::Display) -> String {
         format!(
             "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>{key}</AccessKeyId><SecretAccessKey>s\
-             </SecretAccessKey><SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>\
+             </SecretAccessKey><SessionToken>t</SessionToken><Expiration>{expiration}</Expiration>\
              </Credentials></AssumeRoleResult></AssumeRoleResponse>"
         )
     }
@@ -207,6 +211,31 @@ mod tests {
         }
         assert!(asked_well.load(SeqCst));
         assert_eq!(aws.calls()["sts.AssumeRole"], 1);
+    }
+
+    #[tokio::test]
+    async fn credentials_that_are_about_to_expire_are_renewed_and_the_new_ones_sign() {
+        let signed = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = signed.clone();
+        let aws = serve(move |request| {
+            let mut signed = heard.lock().unwrap();
+            if request.contains("Action=AssumeRole") {
+                let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(2);
+                return match signed.is_empty() {
+                    true => (200, given_until("FIRST", soon)),
+                    false => (200, given("SECOND")),
+                };
+            }
+            let (_, key) = request.split_once("Credential=").expect("it is signed");
+            signed.push(key.split('/').next().unwrap_or_default().to_owned());
+            (200, r#"{"Stacks":[]}"#.to_owned())
+        })
+        .await;
+        for _ in 0..3 {
+            assert_eq!(trouble(&aws, &elsewhere()).await, None);
+        }
+        assert_eq!(*signed.lock().unwrap(), ["FIRST", "SECOND", "SECOND"]);
+        assert_eq!(aws.calls()["sts.AssumeRole"], 2);
     }
 
     #[test]

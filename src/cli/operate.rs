@@ -295,6 +295,7 @@ mod tests {
             holds: Vec::new(),
             doing: Vec::new(),
             instances: Vec::new(),
+            balancers: Vec::new(),
             apps: vec![AppStatus { name: app.into(), containers: vec![container] }],
             scaling: Vec::new(),
             jobs: Vec::new(),

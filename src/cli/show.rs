@@ -74,6 +74,9 @@ pub fn status_text(status: &StackStatus, events: &[Event]) -> String {
             let _ = writeln!(out, "      {name:<18} {:<12} {}", container.state, image::shown(&container.image));
         }
     }
+    for balancer in &status.balancers {
+        let _ = writeln!(out, "  {balancer}");
+    }
     for job in &status.jobs {
         let _ = writeln!(out, "  @  {}", job_text(job));
     }

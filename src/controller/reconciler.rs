@@ -466,6 +466,7 @@ impl Reconciler {
             holds: plan.holds,
             doing: self.running.values().map(|running| running.what.clone()).collect(),
             instances: snapshot::instances(&self.desired, seen),
+            balancers: snapshot::balancers(&self.desired, seen),
             apps: self.desired.apps.iter().filter(|app| app.is_docker()).map(AppStatus::from).collect(),
             jobs: plan.jobs,
             scaling: plan.scaling,

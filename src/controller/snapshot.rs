@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     plan::{container::is_ours, fleet},
-    spec::Desired,
-    status::{ContainerStatus, DiskStatus, InstanceStatus},
+    spec::{Desired, balancer::OwnedBalancer},
+    status::{BalancerStatus, ContainerStatus, DiskStatus, InstanceStatus},
     world::{ContainerSeen, Health, Instance, Observed, Seen, State, Target},
 };
 
@@ -32,6 +32,23 @@ pub fn instances(desired: &Desired, seen: &Observed) -> Vec<InstanceStatus> {
             })
         })
         .collect()
+}
+
+/// The load balancers that are Evenkeel's own, as `status` shows them.
+pub fn balancers(desired: &Desired, seen: &Observed) -> Vec<BalancerStatus> {
+    let owned = desired.stack.layers.iter().flat_map(|layer| &layer.owned_balancers);
+    let status = |owned: &OwnedBalancer| {
+        let made = seen.owned.declared.get(&owned.name).and_then(Seen::known);
+        let there = made.and_then(|made| made.balancer.as_ref());
+        let otherwise = if made.is_some() { "missing" } else { "unknown" };
+        BalancerStatus {
+            name: owned.name.clone(),
+            kind: owned.kind.word().to_owned(),
+            state: there.map_or(otherwise, |there| &there.state).to_owned(),
+            dns_name: there.and_then(|there| there.dns_name.clone()),
+        }
+    };
+    owned.map(status).collect()
 }
 
 fn standing(balancer: &str, instance: &Instance, seen: &Observed) -> String {

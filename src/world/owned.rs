@@ -45,6 +45,8 @@ pub struct MadeBalancer {
     pub internal: bool,
     /// The API's word: `provisioning`, `active`, …; a classic one is always `active`.
     pub state: String,
+    /// Where clients find it.
+    pub dns_name: Option<String>,
     /// Its VPC.
     pub vpc_id: Option<String>,
     /// Its subnets.

@@ -98,6 +98,12 @@ pub fn decode(revision: &str, text: &str) -> Desired {
     }
 }
 
+/// What a declared image, or a parameter that names one, stands for.
+fn image_of(declared: &String) -> (String, Seen<Image>) {
+    let id = if declared.starts_with("ami-") { declared.clone() } else { "ami-00000001".into() };
+    (declared.clone(), Seen::Known(Image { id, root_device: "/dev/xvda".into() }))
+}
+
 /// The provider has nothing of the stack; on EC2 its subnets and images are there.
 fn nothing(desired: &Desired) -> Rest {
     match desired.stack.provider {
@@ -115,14 +121,10 @@ fn nothing(desired: &Desired) -> Rest {
             let subnet = |(id, zone): (&String, char)| {
                 (id.clone(), Subnet { zone: format!("zone-{zone}"), vpc_id: "vpc-1".into(), free: 200 })
             };
-            let image = |image: &String| {
-                let id = if image.starts_with("ami-") { image.clone() } else { "ami-00000001".into() };
-                (image.clone(), Seen::Known(Image { id, root_device: "/dev/xvda".into() }))
-            };
             Rest::Ec2(Ec2 {
                 volumes: Seen::Known(Vec::new()),
                 subnets: Seen::Known(ids.into_iter().zip('a'..).map(subnet).collect()),
-                images: layers.iter().filter_map(|layer| layer.image.as_ref()).map(image).collect(),
+                images: layers.iter().filter_map(|layer| layer.image.as_ref()).map(image_of).collect(),
                 spent_tokens: BTreeSet::new(),
             })
         }
@@ -246,6 +248,12 @@ impl Trial {
         self.manifest = text.to_owned();
         self.desired = decode(&format!("r{}", self.revision), text);
         self.facts.failures.clear();
+        if let Some(cloud) = self.world.seen.provided.ec2_mut() {
+            let declared = self.desired.stack.layers.iter().filter_map(|layer| layer.image.as_ref());
+            for (id, image) in declared.map(image_of) {
+                cloud.images.entry(id).or_insert(image);
+            }
+        }
         for (image, digest) in registry(&self.desired) {
             self.world.seen.registry.entry(image).or_insert(digest);
         }

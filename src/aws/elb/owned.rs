@@ -82,6 +82,7 @@ async fn made(api: &Api, name: &str, told: &LoadBalancerDescription, ours: bool)
         kind: BalancerKind::Classic,
         internal: told.scheme() == Some("internal"),
         state: "active".into(),
+        dns_name: told.dns_name.clone().filter(|name| !name.is_empty()),
         vpc_id: told.vpc_id.clone().filter(|id| !id.is_empty()),
         subnet_ids: told.subnets().iter().cloned().collect(),
         security_group_ids: told.security_groups().iter().cloned().collect(),

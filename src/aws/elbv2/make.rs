@@ -24,7 +24,7 @@ impl Elbv2 {
         if let Some(part) = what.touches() {
             api.still_ours(stack, part).await?;
         }
-        let made = api.carry_out(name, what).await;
+        let made = api.carry_out(stack, name, what).await;
         // Whatever came of it, the next look is a fresh one.
         self.groups.forget(&api.place).await;
         if matches!(what, BalancerAction::Delete { .. }) {
@@ -51,7 +51,7 @@ impl Api {
         Err(Trouble { class: Class::Terminal, message })
     }
 
-    async fn carry_out(&self, name: &str, what: &BalancerAction) -> Result<(), Trouble> {
+    async fn carry_out(&self, stack: &Stack, name: &str, what: &BalancerAction) -> Result<(), Trouble> {
         match what {
             BalancerAction::Create { kind, internal, subnet_ids, security_group_ids, tags, .. } => {
                 let scheme =
@@ -114,26 +114,42 @@ impl Api {
                 let request = self.clients.elbv2.write.create_listener().load_balancer_arn(part.id());
                 let request = request.port(i32::from(listener.port)).protocol(protocol(listener));
                 let request = request.default_actions(forward(group)).set_certificates(certificates(listener));
+                let request = request.tags(mark(stack));
                 let on = format!("{}, port {}", part.words(), listener.port);
                 self.call("CreateListener", &on).done(request.send().await)
             }
             BalancerAction::ModifyListener { part, id, listener, group, .. } => {
+                let on = format!("{}, port {}", part.words(), listener.port);
+                self.mark_listener(stack, id.as_ref(), &on).await?;
                 let request = self.clients.elbv2.write.modify_listener().set_listener_arn(id.clone());
                 let request = request.protocol(protocol(listener));
                 let request = request.default_actions(forward(group)).set_certificates(certificates(listener));
-                let on = format!("{}, port {}", part.words(), listener.port);
                 self.call("ModifyListener", &on).done(request.send().await)
             }
             BalancerAction::DeleteListener { part, id, port, .. } => {
+                let on = format!("{}, port {port}", part.words());
+                self.mark_listener(stack, id.as_ref(), &on).await?;
                 let request = self.clients.elbv2.write.delete_listener().set_listener_arn(id.clone());
                 match request.send().await {
                     Err(error) if error.as_service_error().is_some_and(|e| e.is_listener_not_found_exception()) => {
                         Ok(())
                     }
-                    answer => self.call("DeleteListener", &format!("{}, port {port}", part.words())).done(answer),
+                    answer => self.call("DeleteListener", &on).done(answer),
                 }
             }
             BalancerAction::Delete { part } => self.delete(part).await,
+        }
+    }
+
+    /// IAM goes by the tags of the listener itself, not by those of its load balancer ("Actions, resources, and condition
+    /// keys for Elastic Load Balancing V2"), and that of a load balancer that was taken over, or an earlier one of
+    /// Evenkeel's own, bears none. One that is gone is told of by what comes next.
+    async fn mark_listener(&self, stack: &Stack, id: Option<&String>, on: &str) -> Result<(), Trouble> {
+        let Some(arn) = id else { return Ok(()) };
+        let request = self.clients.elbv2.write.add_tags().resource_arns(arn);
+        match request.tags(mark(stack)).send().await {
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_listener_not_found_exception()) => Ok(()),
+            answer => self.call("AddTags", on).done(answer),
         }
     }
 
@@ -171,6 +187,10 @@ impl Api {
             }
         }
     }
+}
+
+fn mark(stack: &Stack) -> Tag {
+    Tag::builder().key(crate::world::tag::STACK).value(&stack.name).build()
 }
 
 fn marks(tags: &BTreeMap<String, String>) -> Vec<Tag> {

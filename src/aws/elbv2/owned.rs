@@ -180,6 +180,7 @@ async fn made_balancer(
         kind,
         internal: told.scheme == Some(LoadBalancerSchemeEnum::Internal),
         state: state.as_ref().map_or("active", |code| code.as_str()).to_owned(),
+        dns_name: told.dns_name.filter(|name| !name.is_empty()),
         vpc_id: told.vpc_id,
         subnet_ids: zones.into_iter().filter_map(|zone| zone.subnet_id).collect(),
         security_group_ids: told.security_groups.unwrap_or_default().into_iter().collect(),

@@ -23,6 +23,7 @@ impl World {
                     kind,
                     internal,
                     state: if kind == BalancerKind::Classic { "active" } else { "provisioning" }.into(),
+                    dns_name: None,
                     vpc_id: None,
                     subnet_ids: subnet_ids.into_iter().collect(),
                     security_group_ids: security_group_ids.into_iter().collect(),

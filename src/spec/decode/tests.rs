@@ -398,3 +398,45 @@ fn the_tags_of_a_stack_are_those_of_its_layers_which_may_say_otherwise() {
     let many: Vec<String> = (0..31).map(|n| format!("t{n}: x")).collect();
     assert!(layers("", &format!("      tags: {{{}}}\n", many.join(", "))).1[0].contains("too many tags"));
 }
+
+#[test]
+fn a_volume_takes_the_iops_and_the_throughput_that_its_type_has() {
+    let volume = |lines: &str| {
+        let layer = format!(
+            "layers:\n  - shortName: l\n    instances: {{count: 1, type: t3.small}}\n    volumes: [{{mountPoint: /d, size: \
+             10GiB, {lines}}}]"
+        );
+        stack(&layer).into_iter().filter(|problem| problem.contains("volume of type")).collect::<Vec<_>>()
+    };
+    for good in [
+        "type: gp2",
+        "type: gp3",
+        "type: gp3, iops: 4000, throughput: 500",
+        "type: io1, iops: 500",
+        "type: io2, iops: 900",
+    ] {
+        assert_eq!(volume(good), Vec::<String>::new(), "{good}");
+    }
+    for (bad, told) in [
+        ("type: io1", "a volume of type `io1` needs `iops`"),
+        ("type: io2", "a volume of type `io2` needs `iops`"),
+        ("type: gp2, iops: 400", "a volume of type `gp2` takes no `iops`"),
+        ("type: gp2, throughput: 250", "a volume of type `gp2` takes no `throughput`"),
+        ("type: io1, iops: 500, throughput: 250", "a volume of type `io1` takes no `throughput`"),
+    ] {
+        let problems = volume(bad);
+        assert!(problems.len() == 1 && problems[0].contains(told), "{bad}: {problems:?}");
+    }
+}
+
+#[test]
+fn an_engine_may_be_silent_for_five_minutes_unless_said_otherwise() {
+    let heal_after = |line: &str| {
+        let text = format!(
+            "apiVersion: evenkeel/v1\nkind: Stack\nmetadata: {{name: s}}\nspec:\n  provider: opsworks\n  region: r\n{line}"
+        );
+        decoded(&text).0.stacks[0].value.heal_after
+    };
+    assert_eq!(heal_after(""), Duration::from_secs(300));
+    assert_eq!(heal_after("  healAfter: 10m\n"), Duration::from_secs(600));
+}

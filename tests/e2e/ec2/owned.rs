@@ -23,6 +23,10 @@ async fn a_declared_load_balancer_is_made_put_back_as_declared_and_serves_withou
     let status = controller.until_converged(name, &revision, 240).await;
     assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
     fleet.assert_in_service(2);
+    let told = &status.0["balancers"][0];
+    assert_eq!((told["name"].as_str(), told["state"].as_str()), (Some(name), Some("active")), "{told}");
+    let dns_names = elements(&fleet.elbv2("DescribeLoadBalancers", &[]), "DNSName");
+    assert_eq!(told["dnsName"].as_str(), dns_names.first().map(String::as_str));
 
     let load = Load::on(&fleet.address());
     let revision = fleet.commit(&manifest.clone().image("web:1.1").text());

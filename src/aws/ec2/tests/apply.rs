@@ -22,7 +22,10 @@ fn launch() -> Launch {
         key_name: Some("ops".into()),
         profile_arn: Some("arn:aws:iam::1:instance-profile/web".into()),
         root: Some(("/dev/xvda".into(), RootVolume { size_gib: 30, volume_type: "gp3".into() })),
-        volumes: vec![("/dev/sdf".into(), volume(false)), ("/dev/sdg".into(), volume(true))],
+        volumes: vec![
+            ("/dev/sdf".into(), EbsVolume { iops: Some(4000), throughput: Some(250), ..volume(false) }),
+            ("/dev/sdg".into(), EbsVolume { volume_type: "io2".into(), iops: Some(9000), ..volume(true) }),
+        ],
         delete_volumes: true,
         user_data: "#!/bin/bash\n".into(),
         tags: mark.clone().into(),
@@ -61,7 +64,12 @@ async fn a_launch_says_all_that_was_planned() {
         "BlockDeviceMapping.1.Ebs.DeleteOnTermination=true",
         "BlockDeviceMapping.2.Ebs.DeleteOnTermination=true",
         "BlockDeviceMapping.2.Ebs.Encrypted=true",
+        "BlockDeviceMapping.2.Ebs.VolumeType=gp3",
+        "BlockDeviceMapping.2.Ebs.Iops=4000",
+        "BlockDeviceMapping.2.Ebs.Throughput=250",
         "BlockDeviceMapping.3.Ebs.DeleteOnTermination=false",
+        "BlockDeviceMapping.3.Ebs.VolumeType=io2",
+        "BlockDeviceMapping.3.Ebs.Iops=9000",
         "TagSpecification.1.ResourceType=instance",
         "TagSpecification.2.ResourceType=volume",
         "TagSpecification.2.Tag.1.Key=evenkeel%3Astack",
@@ -213,6 +221,29 @@ async fn a_volume_only_grows_and_only_what_differs_is_sent() {
     apply(&ec2, &modify(40, "gp3")).await.unwrap();
     let request = request(&heard, "ModifyVolume");
     assert!(request.contains("Size=40") && !request.contains("VolumeType"), "{request}");
+}
+
+#[tokio::test]
+async fn a_volume_of_another_type_gets_its_iops_and_throughput_with_it() {
+    let (ec2, heard) = cloud(|operation, _| match operation {
+        "DescribeVolumes" => volumes(&[volume("vol-1", "shop", "in-use", "")]),
+        _ => None,
+    })
+    .await;
+    // It has 3000 and 125 as gp3.
+    let wanted = |kind: &str, iops: u32, throughput: Option<u32>| {
+        let Action::ModifyVolume { id, hostname, volume, changed } = modify(20, kind) else { unreachable!() };
+        let volume = EbsVolume { iops: Some(iops), throughput, ..volume };
+        Action::ModifyVolume { id, hostname, volume, changed }
+    };
+    apply(&ec2, &wanted("gp3", 3000, Some(125))).await.unwrap();
+    assert_eq!(times(&heard, "ModifyVolume"), 0, "it is as declared");
+    apply(&ec2, &wanted("gp3", 3000, Some(500))).await.unwrap();
+    let sent = request(&heard, "ModifyVolume");
+    assert!(sent.contains("Throughput=500") && !sent.contains("Iops") && !sent.contains("VolumeType"), "{sent}");
+    apply(&ec2, &wanted("io1", 3000, None)).await.unwrap();
+    let sent = request(&heard, "ModifyVolume");
+    assert!(sent.contains("VolumeType=io1") && sent.contains("Iops=3000") && !sent.contains("Throughput"), "{sent}");
 }
 
 #[tokio::test]
