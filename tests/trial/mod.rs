@@ -99,9 +99,9 @@ pub fn decode(revision: &str, text: &str) -> Desired {
 }
 
 /// What a declared image, or a parameter that names one, stands for.
-fn image_of(declared: &String) -> (String, Seen<Image>) {
-    let id = if declared.starts_with("ami-") { declared.clone() } else { "ami-00000001".into() };
-    (declared.clone(), Seen::Known(Image { id, root_device: "/dev/xvda".into() }))
+fn image_of(declared: &str) -> (String, Seen<Image>) {
+    let id = if declared.starts_with("ami-") { declared.to_owned() } else { "ami-00000001".into() };
+    (declared.to_owned(), Seen::Known(Image { id, root_device: "/dev/xvda".into() }))
 }
 
 /// The provider has nothing of the stack; on EC2 its subnets and images are there.
@@ -124,7 +124,7 @@ fn nothing(desired: &Desired) -> Rest {
             Rest::Ec2(Ec2 {
                 volumes: Seen::Known(Vec::new()),
                 subnets: Seen::Known(ids.into_iter().zip('a'..).map(subnet).collect()),
-                images: layers.iter().filter_map(|layer| layer.image.as_ref()).map(image_of).collect(),
+                images: layers.iter().filter_map(|layer| layer.image.as_ref()).map(|image| image_of(image)).collect(),
                 spent_tokens: BTreeSet::new(),
             })
         }
@@ -250,7 +250,7 @@ impl Trial {
         self.facts.failures.clear();
         if let Some(cloud) = self.world.seen.provided.ec2_mut() {
             let declared = self.desired.stack.layers.iter().filter_map(|layer| layer.image.as_ref());
-            for (id, image) in declared.map(image_of) {
+            for (id, image) in declared.map(|image| image_of(image)) {
                 cloud.images.entry(id).or_insert(image);
             }
         }
