@@ -91,11 +91,13 @@ pub enum Action {
         id: String,
         hostname: String,
     },
-    /// Stops an instance that OpsWorks keeps; `ec2_id` is what load balancers know it by.
+    /// Stops an instance that OpsWorks keeps; `ec2_id` is what load balancers know it by. `drained`: none of them lets it
+    /// finish anything any more; otherwise its drain took too long, and what it still has in flight is cut off.
     StopInstance {
         id: String,
         ec2_id: Option<String>,
         hostname: String,
+        drained: bool,
     },
     DeleteInstance {
         id: String,
@@ -105,8 +107,7 @@ pub enum Action {
     LaunchInstance {
         launch: Box<Launch>,
     },
-    /// Ends an EC2 instance for good. One that was up has been `drained`: no load balancer may have it registered again
-    /// by then, and take it in at any moment.
+    /// Ends an EC2 instance for good; `drained` as for one that is stopped.
     TerminateInstance {
         id: String,
         hostname: String,

@@ -78,13 +78,9 @@ async fn carry_out(
             let Some(access) = &given.access else { return Ok(()) };
             ports.cloud.tell_of_database(stack, action, access).await
         }
-        Action::TerminateInstance { id, hostname, drained } => {
+        Action::TerminateInstance { id, hostname, drained }
+        | Action::StopInstance { ec2_id: Some(id), hostname, drained, .. } => {
             gets_no_requests(ports, stack, id, hostname, *drained).await?;
-            ports.cloud.apply(stack, action).await
-        }
-        // OpsWorks stops none that was not drained.
-        Action::StopInstance { ec2_id: Some(id), hostname, .. } => {
-            gets_no_requests(ports, stack, id, hostname, true).await?;
             ports.cloud.apply(stack, action).await
         }
         _ => ports.cloud.apply(stack, action).await,
@@ -92,7 +88,7 @@ async fn carry_out(
 }
 
 /// The precondition of ending an instance: the plan may rest on what a load balancer said before it was
-/// registered there. One that was drained and is registered again may be taken in between the question and its end.
+/// registered there, and one that is registered again may be taken in between the question and its end.
 async fn gets_no_requests(
     ports: &Ports,
     stack: &Stack,
@@ -105,10 +101,11 @@ async fn gets_no_requests(
     for name in balancers {
         let trouble = match ports.balancers.target(stack, name, id).await {
             Seen::Known(Some(Target::InService)) => format!("{} sends it requests", words(name)),
-            Seen::Known(Some(Target::OutOfService(why))) if drained => {
+            Seen::Known(Some(Target::OutOfService(why))) => {
                 format!("it is registered with {} again ({why})", words(name))
             }
-            Seen::Known(_) => continue,
+            Seen::Known(Some(Target::Draining)) if drained => format!("{} still drains it", words(name)),
+            Seen::Known(None | Some(Target::Draining)) => continue,
             Seen::Unknown(trouble) => trouble.message,
         };
         let message = format!("{hostname} ({id}) was not ended: {trouble}; it is drained first");
@@ -277,8 +274,9 @@ mod tests {
         (result, asked)
     }
 
-    async fn terminate(drained: bool, says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
-        done(Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into(), drained }, says, None).await
+    async fn terminate(says: Seen<Option<Target>>) -> (Result<(), Trouble>, usize) {
+        done(Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into(), drained: true }, says, None)
+            .await
     }
 
     async fn stop(connections: Option<u32>) -> (Result<(), Trouble>, usize) {
@@ -316,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_instance_that_a_load_balancer_sends_requests_to_is_not_terminated() {
-        let (result, asked) = terminate(false, Seen::Known(Some(Target::InService))).await;
+        let (result, asked) = terminate(Seen::Known(Some(Target::InService))).await;
         let trouble = result.unwrap_err();
         assert_eq!((trouble.class, asked), (Class::Transient, 0));
         assert_eq!(
@@ -331,6 +329,7 @@ mod tests {
             id: "0f1c".into(),
             ec2_id: ec2_id.map(str::to_owned),
             hostname: "docker1".into(),
+            drained: true,
         };
         let (result, asked) = done(stop_of(Some("i-1")), Seen::Known(Some(Target::InService)), None).await;
         assert_eq!((result.unwrap_err().class, asked), (Class::Transient, 0));
@@ -342,24 +341,20 @@ mod tests {
     #[tokio::test]
     async fn an_instance_of_which_a_load_balancer_gives_no_answer_is_not_terminated() {
         let none = Trouble { class: Class::Throttled, message: "no answer".into() };
-        let (result, asked) = terminate(true, Seen::Unknown(none)).await;
+        let (result, asked) = terminate(Seen::Unknown(none)).await;
         assert_eq!((result.unwrap_err().class, asked), (Class::Transient, 0));
     }
 
     #[tokio::test]
-    async fn an_instance_that_gets_no_requests_is_terminated() {
-        for says in [None, Some(Target::Draining), Some(Target::OutOfService("its check fails".into()))] {
-            assert_eq!(terminate(false, Seen::Known(says)).await, (Ok(()), 1));
-        }
-    }
-
-    #[tokio::test]
-    async fn an_instance_that_was_drained_and_is_registered_again_is_not_terminated() {
-        for says in [None, Some(Target::Draining)] {
-            assert_eq!(terminate(true, Seen::Known(says)).await, (Ok(()), 1));
-        }
+    async fn an_instance_is_terminated_once_it_is_drained_and_not_when_it_is_registered_again() {
+        assert_eq!(terminate(Seen::Known(None)).await, (Ok(()), 1));
+        let (result, asked) = terminate(Seen::Known(Some(Target::Draining))).await;
+        assert_eq!((result.unwrap_err().class, asked), (Class::Transient, 0));
+        // Its drain took too long, and that is on record.
+        let overdue = Action::TerminateInstance { id: "i-1".into(), hostname: "docker1".into(), drained: false };
+        assert_eq!(done(overdue, Seen::Known(Some(Target::Draining)), None).await, (Ok(()), 1));
         let initial = Target::OutOfService("initial health checks in progress".into());
-        let (result, asked) = terminate(true, Seen::Known(Some(initial))).await;
+        let (result, asked) = terminate(Seen::Known(Some(initial))).await;
         let trouble = result.unwrap_err();
         assert_eq!((trouble.class, asked), (Class::Transient, 0));
         assert_eq!(

@@ -625,7 +625,12 @@ async fn instances_come_online_drain_and_go() {
     ground.apply(detach).await.unwrap();
     assert_eq!(known(ground.look().await.attached), BTreeMap::new());
 
-    let stop = Action::StopInstance { id: one.id.clone(), ec2_id: one.ec2_id.clone(), hostname: "docker1".into() };
+    let stop = Action::StopInstance {
+        id: one.id.clone(),
+        ec2_id: one.ec2_id.clone(),
+        hostname: "docker1".into(),
+        drained: true,
+    };
     ground.apply(stop.clone()).await.unwrap();
     ground.apply(stop).await.unwrap();
     ground.until_status("docker1", "stopped").await;

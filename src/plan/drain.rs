@@ -137,7 +137,7 @@ impl Desk<'_> {
     }
 }
 
-/// Drains an instance that is to be removed; true when it may be stopped.
+/// Drains an instance that is to be removed.
 pub(super) fn drain_for_removal(
     plan: &mut Plan,
     desired: &Desired,
@@ -146,13 +146,13 @@ pub(super) fn drain_for_removal(
     seen: &Observed,
     facts: &Facts,
     now: Timestamp,
-) -> bool {
+) -> Drained {
     let engine = seen.engines.get(&instance.hostname).and_then(Seen::known);
     let stack = &desired.stack.name;
     let runs = |engine| migration::running_on(engine, stack).or_else(|| job::running_on(engine, stack));
     if let Some(name) = engine.and_then(runs) {
         plan.hold(&instance.hostname, format!("{name} to end before it is removed"), None);
-        return false;
+        return Drained::NotYet;
     }
     let slots = slots(desired, layer);
     let desk = Desk { layer, seen, facts, now, rollout: careful(&slots, layer), pulls: Vec::new() };
@@ -172,9 +172,9 @@ pub(super) fn drain_for_removal(
             format!("{keep} other instances in service, {in_service} are, before it is removed"),
             None,
         );
-        return false;
+        return Drained::NotYet;
     }
     let engine = seen.engines.get(&instance.hostname).and_then(Seen::known);
     let view = View { instance, node: None, engine, looks: Vec::new(), leftovers: Vec::new(), standing };
-    !matches!(desk.drained(plan, &view), Drained::NotYet)
+    desk.drained(plan, &view)
 }

@@ -49,16 +49,17 @@ pub(super) fn lineup<'a>(
     };
     let is_outdated = |instance: &Instance| refresh.iter().any(|other| other.id == instance.id);
 
-    // One more is launched only while everybody serves, and an old one leaves only once that one serves too.
+    let mut order: Vec<&(u32, &Instance)> = members.iter().collect();
+    order.sort_by_key(|(index, instance)| (is_outdated(instance), *index));
+    // One more is launched only while everybody serves, and old ones leave only once those serve that stay.
     let all_serve = members.iter().all(|(_, instance)| serves(layer, instance, seen));
+    let rest_serves = || order.iter().take(count).all(|(_, instance)| serves(layer, instance, seen));
     let wanted = match (members.len(), refresh.is_empty()) {
         (_, true) => count + usize::from(surge::is_wanted(desired, layer, &members, seen, facts, now)),
         (there, false) if there <= count => count + usize::from(there == count && all_serve && count > 0),
-        (there, false) if there == count + 1 && !all_serve_but_leaving(layer, &members, &refresh, seen) => there,
+        (there, false) if there > count && !rest_serves() => there,
         _ => count,
     };
-    let mut order: Vec<&(u32, &Instance)> = members.iter().collect();
-    order.sort_by_key(|(index, instance)| (is_outdated(instance), *index));
     let mut staying: Vec<u32> = order.iter().take(wanted).map(|(index, _)| *index).collect();
     let leaving = order.iter().skip(wanted).rev().map(|(_, instance)| *instance).collect();
     let mut missing = Vec::new();
@@ -84,12 +85,6 @@ pub(super) fn lineup<'a>(
         lineup.ailing.push(ailing);
     }
     lineup
-}
-
-/// Everybody serves except the one that would leave, which may be on its way out already.
-fn all_serve_but_leaving(layer: &Layer, members: &[(u32, &Instance)], refresh: &[&Instance], seen: &Observed) -> bool {
-    let Some(leaving) = refresh.last() else { return false };
-    members.iter().filter(|(_, other)| other.id != leaving.id).all(|(_, other)| serves(layer, other, seen))
 }
 
 /// It is up, and every balancer sends it requests.

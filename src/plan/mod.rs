@@ -263,7 +263,7 @@ mod tests {
         let start = on(EngineAction::Start { id: id.clone(), name: name.clone() });
         let stop = StopHow { signal: None, timeout: std::time::Duration::from_secs(1) };
         let stop = on(EngineAction::Stop { id, name, stop, guard: None });
-        let cloud = Action::StopInstance { id: "2".into(), ec2_id: None, hostname: "docker2".into() };
+        let cloud = Action::StopInstance { id: "2".into(), ec2_id: None, hostname: "docker2".into(), drained: true };
         let mut plan = Plan { actions: vec![cloud, stop, start.clone()], ..Plan::default() };
         look_after_engines_only(&mut plan, &Trouble { class: Class::Transient, message: "no answer".into() });
         assert_eq!(plan.actions, [start]);

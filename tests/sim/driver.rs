@@ -158,6 +158,8 @@ impl Sim {
                 && self.dice.one_in(2)
             {
                 self.orphans.push((running.effect_at, running.action));
+            } else if running.result.is_none() {
+                self.watch.refused(&running.action);
             }
         }
         (self.leaves_at, self.another) = (None, false);

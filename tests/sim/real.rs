@@ -393,8 +393,9 @@ impl Real {
                     return Err(refuse(Class::Transient, "fewer than minInService would be left"));
                 }
             }
-            Action::TerminateInstance { id, drained, .. } => self.gets_no_requests(id, *drained)?,
-            Action::StopInstance { ec2_id: Some(id), .. } => self.gets_no_requests(id, true)?,
+            Action::TerminateInstance { id, drained, .. } | Action::StopInstance { ec2_id: Some(id), drained, .. } => {
+                self.gets_no_requests(id, *drained)?
+            }
             Action::Engine { what: EngineAction::Stop { guard: Some(guard), .. }, .. } => {
                 for name in &guard.balancers {
                     if self.target(name, &guard.ec2_id).is_some() {
@@ -408,11 +409,7 @@ impl Real {
     }
 
     fn gets_no_requests(&self, ec2_id: &str, drained: bool) -> Result<(), Trouble> {
-        let gets_some = |target: &&Target| match target {
-            Target::InService => true,
-            Target::OutOfService(_) => drained,
-            Target::Draining => false,
-        };
+        let gets_some = |target: &&Target| drained || !matches!(target, Target::Draining);
         match self.balancers().filter_map(|(_, b)| b.targets.get(ec2_id)).find(gets_some) {
             Some(_) => Err(refuse(Class::Transient, "a balancer sends it requests, or is about to")),
             None => Ok(()),

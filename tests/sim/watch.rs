@@ -124,7 +124,7 @@ impl Watch {
         self.out.entry(host.to_owned()).or_insert(Out { asked: real.now, is_out: false });
         let out: Vec<&String> = self.out.keys().filter(|host| !real.excused.contains_key(*host)).collect();
         // Of those that are one too many, none is missed.
-        let surplus = live(real).len().saturating_sub(desired.stack.layers[0].instances.count as usize);
+        let surplus = (live(real).len() + ended).saturating_sub(desired.stack.layers[0].instances.count as usize);
         if out.len() > rollout.max_unavailable as usize + surplus {
             real.violate(format!("{action}: {out:?} are out"));
         }

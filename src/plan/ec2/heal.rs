@@ -4,7 +4,12 @@ use jiff::Timestamp;
 
 use super::Desk;
 use crate::{
-    plan::{Facts, Plan, drain, fleet, lineup::Lineup},
+    plan::{
+        Facts, Plan,
+        drain::{self, Drained},
+        fleet,
+        lineup::Lineup,
+    },
     spec::Desired,
     status::Kind,
     world::{Instance, Observed, Seen, Target},
@@ -99,8 +104,9 @@ impl Desk<'_> {
         }
         let message = format!("{what}; it is drained and terminated, and another takes its place");
         plan.condition(Kind::InstanceTrouble, hostname, message);
-        if drain::drain_for_removal(plan, self.desired, self.layer, instance, self.seen, self.facts, self.now) {
-            self.terminate(plan, instance, true);
+        match drain::drain_for_removal(plan, self.desired, self.layer, instance, self.seen, self.facts, self.now) {
+            Drained::NotYet => {}
+            drained => self.terminate(plan, instance, drained),
         }
     }
 }

@@ -14,7 +14,8 @@ pub(super) use heal::to_be_healed;
 pub use settings::differences;
 
 use super::{
-    Facts, Plan, drain,
+    Facts, Plan,
+    drain::{self, Drained},
     fleet::{self, Phase},
     lineup::{Lineup, lineup},
     tags,
@@ -178,30 +179,25 @@ impl Desk<'_> {
         plan.condition(Kind::InstanceTrouble, hostname, message);
     }
 
-    /// Out of the balancers first, then terminated.
+    /// Out of the balancers first, then terminated, also one that is not up as it seems: it may be up by now.
     fn remove(&self, plan: &mut Plan, lineup: &Lineup<'_>, instance: &Instance) {
         let hostname = &instance.hostname;
-        match fleet::phase(&instance.status) {
-            Phase::Stopping if instance.status != "stopping" => {
-                plan.hold(hostname, format!("the instance to be terminated ({} now)", instance.status), None);
-            }
-            Phase::Online => {
-                if lineup.refresh.iter().any(|other| other.id == instance.id) {
-                    self.outdated(plan, lineup, instance);
-                }
-                if drain::drain_for_removal(plan, self.desired, self.layer, instance, self.seen, self.facts, self.now) {
-                    self.terminate(plan, instance, true);
-                }
-            }
-            Phase::Starting | Phase::Stopping | Phase::Stopped | Phase::Troubled => {
-                self.terminate(plan, instance, false)
-            }
+        let phase = fleet::phase(&instance.status);
+        if phase == Phase::Stopping && instance.status != "stopping" {
+            return plan.hold(hostname, format!("the instance to be terminated ({} now)", instance.status), None);
+        }
+        if phase == Phase::Online && lineup.refresh.iter().any(|other| other.id == instance.id) {
+            self.outdated(plan, lineup, instance);
+        }
+        match drain::drain_for_removal(plan, self.desired, self.layer, instance, self.seen, self.facts, self.now) {
+            Drained::NotYet => {}
+            drained => self.terminate(plan, instance, drained),
         }
     }
 
-    fn terminate(&self, plan: &mut Plan, instance: &Instance, drained: bool) {
+    fn terminate(&self, plan: &mut Plan, instance: &Instance, drained: Drained) {
         let (id, hostname) = (instance.id.clone(), instance.hostname.clone());
-        let action = Action::TerminateInstance { id, hostname, drained };
+        let action = Action::TerminateInstance { id, hostname, drained: matches!(drained, Drained::Yes) };
         plan.attempt(&instance.hostname, action, self.facts, self.now);
         plan.hold(&instance.hostname, "the instance to be terminated", None);
     }

@@ -94,10 +94,14 @@ impl Desk<'_> {
         volumes: &[Volume],
     ) {
         let hostname = &instance.hostname;
-        let own = volumes.iter().find(|volume| {
-            volume.hostname.as_deref() == Some(hostname)
-                && volume.mount_point.as_deref() == Some(declared.mount_point.as_str())
-        });
+        let own = || {
+            volumes.iter().filter(|volume| {
+                volume.hostname.as_deref() == Some(hostname)
+                    && volume.mount_point.as_deref() == Some(declared.mount_point.as_str())
+            })
+        };
+        // A predecessor in another zone has left one that cannot be attached here.
+        let own = own().find(|volume| volume.zone == launched.zone).or_else(|| own().next());
         match own {
             Some(volume) if volume.state == "available" && !launched.ready && volume.zone == launched.zone => {
                 let action = Action::AttachVolume {
@@ -114,6 +118,14 @@ impl Desk<'_> {
                     "its volume {} ({}) was detached by somebody ({} now). Attach it again as {device} and reboot the \
                      instance, or terminate the instance: another takes its place. The volume stays",
                     volume.id, declared.mount_point, volume.state
+                );
+                plan.condition(Kind::InstanceTrouble, hostname, message);
+            }
+            Some(volume) if volume.zone != launched.zone => {
+                let message = format!(
+                    "it has no volume for {}: {} is in {}, and the instance in {}. Terminate the instance: another takes \
+                     its place. The volume stays",
+                    declared.mount_point, volume.id, volume.zone, launched.zone
                 );
                 plan.condition(Kind::InstanceTrouble, hostname, message);
             }

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use crate::{
     action::Action,
     plan::{
-        Facts, Plan, drain,
+        Facts, Plan,
+        drain::{self, Drained},
         fleet::{Phase, phase, seen_layer},
         lineup::lineup,
     },
@@ -123,9 +124,10 @@ fn remove(
         }
         // One that OpsWorks has lost sight of may serve all the same.
         Phase::Troubled | Phase::Online => {
-            if drain::drain_for_removal(plan, desired, layer, instance, seen, facts, now) {
-                let ec2_id = instance.ec2_id.clone();
-                let action = Action::StopInstance { id, ec2_id, hostname: hostname.clone() };
+            let drained = drain::drain_for_removal(plan, desired, layer, instance, seen, facts, now);
+            if !matches!(drained, Drained::NotYet) {
+                let (ec2_id, drained) = (instance.ec2_id.clone(), matches!(drained, Drained::Yes));
+                let action = Action::StopInstance { id, ec2_id, hostname: hostname.clone(), drained };
                 plan.attempt(hostname, action, facts, now);
                 plan.hold(hostname, "the instance to be stopped, then it is deleted", None);
             }
