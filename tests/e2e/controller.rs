@@ -65,7 +65,9 @@ impl Controller {
         let Ok(seen) = serde_json::from_slice::<Value>(&output.stdout) else { return };
         if seen["calls"].is_object() {
             let dir = GROUND.state.join("test/calls");
-            let file = dir.join(format!("{}.json", self.pid()));
+            // A process id alone comes again within the time of a run.
+            let state = self.state.to_string_lossy().replace('/', "-");
+            let file = dir.join(format!("{}{state}.json", self.pid()));
             let _ = fs::create_dir_all(&dir).and_then(|()| fs::write(file, seen["calls"].to_string()));
         }
     }
