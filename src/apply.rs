@@ -100,12 +100,9 @@ async fn gets_no_requests(
         stack.layers.iter().flat_map(|layer| layer.load_balancers.iter().map(|balancer| balancer.name())).collect();
     for name in balancers {
         let trouble = match ports.balancers.target(stack, name, id).await {
-            Seen::Known(Some(Target::InService)) => format!("{} sends it requests", words(name)),
-            Seen::Known(Some(Target::OutOfService(why))) => {
-                format!("it is registered with {} again ({why})", words(name))
-            }
-            Seen::Known(Some(Target::Draining)) if drained => format!("{} still drains it", words(name)),
-            Seen::Known(None | Some(Target::Draining)) => continue,
+            Seen::Known(None) => continue,
+            Seen::Known(Some(Target::Draining)) if !drained => continue,
+            Seen::Known(Some(target)) => held(name, &target),
             Seen::Unknown(trouble) => trouble.message,
         };
         let message = format!("{hostname} ({id}) was not ended: {trouble}; it is drained first");
@@ -114,16 +111,22 @@ async fn gets_no_requests(
     Ok(())
 }
 
+/// What a load balancer still has to do with an instance that it should know no more.
+fn held(name: &str, target: &Target) -> String {
+    match target {
+        Target::InService => format!("{} sends it requests", words(name)),
+        Target::OutOfService(why) => format!("it is registered with {} again ({why})", words(name)),
+        Target::Draining => format!("{} still drains it", words(name)),
+    }
+}
+
 /// The precondition of stopping what serves: no balancer sends the instance requests.
 async fn still_out(ports: &Ports, stack: &Stack, guard: &Guard, subject: &str) -> Result<(), Trouble> {
     for name in &guard.balancers {
         let trouble = match ports.balancers.target(stack, name, &guard.ec2_id).await {
             Seen::Known(None) => continue,
-            Seen::Known(Some(Target::InService)) => format!("{} sends it requests again", words(name)),
-            Seen::Known(Some(Target::OutOfService(why))) => {
-                format!("it is registered with {} again ({why})", words(name))
-            }
-            Seen::Known(Some(Target::Draining)) => format!("{} still drains it", words(name)),
+            Seen::Known(Some(target @ Target::InService)) => format!("{} again", held(name, &target)),
+            Seen::Known(Some(target)) => held(name, &target),
             Seen::Unknown(trouble) => trouble.message,
         };
         return Err(Trouble { class: Class::Transient, message: format!("{subject} was not stopped: {trouble}") });

@@ -57,7 +57,7 @@ pub(super) fn lineup<'a>(
     let wanted = match (members.len(), refresh.is_empty()) {
         (_, true) => count + usize::from(surge::is_wanted(desired, layer, &members, seen, facts, now)),
         (there, false) if there <= count => count + usize::from(there == count && all_serve && count > 0),
-        (there, false) if there > count && !rest_serves() => there,
+        (there, false) if !rest_serves() => there,
         _ => count,
     };
     let mut staying: Vec<u32> = order.iter().take(wanted).map(|(index, _)| *index).collect();
