@@ -391,7 +391,9 @@ async fn a_volume_grows_outlives_its_instance_and_is_attached_to_the_next() {
 #[tokio::test]
 async fn what_does_not_bear_the_tags_is_left_alone() {
     let ground = Ground::new("ap-northeast-1").await;
-    let one = ground.launched("web1", "contract-5", Vec::new()).await;
+    // Nothing clears away what has lost its tags: the instance of an earlier run has spent its token.
+    let token = format!("contract-5-{}", jiff::Timestamp::now().as_millisecond());
+    let one = ground.launched("web1", &token, Vec::new()).await;
     let raw = ground.raw().await;
     let key = aws_sdk_ec2::types::Tag::builder().key(tag::STACK).build();
     raw.delete_tags().resources(&one.id).tags(key).send().await.unwrap();

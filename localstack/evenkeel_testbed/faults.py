@@ -16,7 +16,7 @@ STATUS = {
     "AccessDenied": 403,
     "UnauthorizedOperation": 403,
 }
-KEYS = {"service", "operation", "region", "match", "error", "status", "message", "delay", "times", "after", "lag"}
+KEYS = {"service", "operation", "region", "match", "error", "status", "message", "delay", "times", "every", "after", "lag"}
 
 
 class Faults:
@@ -34,9 +34,12 @@ class Faults:
             raise ValueError("a fault needs a service, such as opsworks, elb or machine")
         if not any(fault.get(key) for key in ("error", "delay", "lag")):
             raise ValueError("a fault needs an error, a delay or a lag")
+        if not isinstance(fault.get("every", 1), int) or fault.get("every", 1) < 1:
+            raise ValueError("every is a whole number from 1 on: the fault meets one call of so many")
         with self._lock:
             fault_id = next(self._ids)
-            self._faults[fault_id] = {"operation": "*", "times": None, "after": False, **fault, "id": fault_id, "hits": 0}
+            defaults = {"operation": "*", "times": None, "every": 1, "after": False}
+            self._faults[fault_id] = {**defaults, **fault, "id": fault_id, "calls": 0, "hits": 0}
             return fault_id
 
     def list(self) -> list[dict]:
@@ -51,10 +54,13 @@ class Faults:
                 self._faults.pop(fault_id, None)
 
     def take(self, service: str, operation: str, region: str, request) -> dict | None:
-        """The first fault that fits this call, counted as used once."""
+        """The first fault that fits this call and whose turn it is, counted as used once."""
         with self._lock:
             for fault in self._faults.values():
                 if fault.get("lag") or not self._fits(fault, service, operation, region, request):
+                    continue
+                fault["calls"] += 1
+                if (fault["calls"] - 1) % fault["every"]:
                     continue
                 fault["hits"] += 1
                 if fault["times"] is not None and fault["hits"] >= fault["times"]:

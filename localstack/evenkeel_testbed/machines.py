@@ -53,6 +53,8 @@ class Machine:
     address: str = ""
     state: str = "stopped"
     user_data: str = ""
+    # Without Docker in its image.
+    bare: bool = False
     # [{"file": backing file, "device": "/dev/xvdf", "mount": "/srv", "loop": "/dev/loop3" or ""}]
     volumes: list[dict] = field(default_factory=list)
 
@@ -148,7 +150,7 @@ def start_container(
     host.update(_privileges())
     created = api.create_container_from_config(
         {
-            "Image": paths.IMAGE,
+            "Image": paths.BARE_IMAGE if machine.bare else paths.IMAGE,
             "Cmd": ["/usr/local/sbin/boot"],
             "Hostname": machine.hostname,
             "Env": [*environment, "container=docker"],

@@ -23,8 +23,10 @@ SUBNET = f"10.{213 + NUMBER}.0.0/16"
 GATEWAY = f"10.{213 + NUMBER}.0.1"
 BALANCERS = [f"127.{1 + NUMBER}.0.{last}" for last in range(1, 255)]
 REGISTRY = "registry.example.com"
-# As instance/image names what it builds.
-IMAGE = "evenkeel/instance:" + sha256((LOCALSTACK_DIR / "instance" / "image").read_bytes()).hexdigest()[:16]
+# As instance/image names what it builds: with Docker in it, and without.
+_RECIPE = sha256((LOCALSTACK_DIR / "instance" / "image").read_bytes()).hexdigest()[:16]
+IMAGE = f"evenkeel/instance:{_RECIPE}"
+BARE_IMAGE = f"evenkeel/instance-bare:{_RECIPE}"
 # As database/image names it.
 DATABASE_IMAGE = "evenkeel/database:" + sha256(
     b"".join((LOCALSTACK_DIR / "database" / file).read_bytes() for file in ("image", "serve"))

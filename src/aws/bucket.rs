@@ -173,6 +173,11 @@ impl Buckets {
         Arc::new(Buckets { limit, all: Mutex::default() })
     }
 
+    #[cfg(test)]
+    pub(super) fn pace(&self, operation: &str) -> f64 {
+        self.with(operation, Instant::now(), |bucket| bucket.pace)
+    }
+
     /// Nothing more at once of what AWS has too much of, and half as many a second.
     fn slow(&self, operation: &str, now: Instant) {
         self.with(operation, now, |bucket| {

@@ -17,7 +17,8 @@ use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use super::{
-    bucket::{Buckets, Slower, limited, limits},
+    bucket::{Slower, limited, limits},
+    budget::{Budget, Use},
     calls::Calls,
     retry::OnlyThrottled,
     service,
@@ -92,11 +93,11 @@ pub(super) fn loader(region: &str) -> ConfigLoader {
 
 /// The pair of one SDK crate's clients.
 macro_rules! pair {
-    ($sdk:ident, $service:expr, $config:expr, $calls:expr) => {{
+    ($sdk:ident, $service:expr, $config:expr, $calls:expr, $budget:expr) => {{
         // Of its own: the SDK would let all accounts of a region have one budget of retries.
         let partition = RetryPartition::custom($service).build();
-        let conf = |limit| {
-            let buckets = Buckets::new(limit);
+        let conf = |what_for, limit| {
+            let buckets = $budget.buckets(stringify!($sdk), what_for, limit);
             let mut conf = $sdk::config::Builder::from($config)
                 .interceptor($calls.of($service))
                 .interceptor(Slower(buckets.clone()))
@@ -106,24 +107,24 @@ macro_rules! pair {
         };
         let (reads, writes) = limits($service);
         Pair {
-            read: $sdk::Client::from_conf(conf(reads).build()),
-            write: $sdk::Client::from_conf(conf(writes).retry_classifier(OnlyThrottled).build()),
+            read: $sdk::Client::from_conf(conf(Use::Read, reads).build()),
+            write: $sdk::Client::from_conf(conf(Use::Write, writes).retry_classifier(OnlyThrottled).build()),
         }
     }};
 }
 
 impl Clients {
-    pub(super) fn new(config: &SdkConfig, calls: &Calls) -> Clients {
+    pub(super) fn new(config: &SdkConfig, calls: &Calls, budget: &Budget<'_>) -> Clients {
         Clients {
-            opsworks: pair!(opsworks, service::OPSWORKS, config, calls),
-            elb: pair!(elb, service::ELB, config, calls),
-            elbv2: pair!(elbv2, service::ELB, config, calls),
-            ec2: pair!(ec2, service::EC2, config, calls),
-            ecr: pair!(ecr, service::ECR, config, calls),
-            rds: pair!(rds, service::RDS, config, calls),
-            cloudwatch: pair!(cloudwatch, service::CLOUDWATCH, config, calls),
-            ssm: pair!(ssm, service::SSM, config, calls),
-            secretsmanager: pair!(secretsmanager, service::SECRETS_MANAGER, config, calls),
+            opsworks: pair!(opsworks, service::OPSWORKS, config, calls, budget),
+            elb: pair!(elb, service::ELB, config, calls, budget),
+            elbv2: pair!(elbv2, service::ELB, config, calls, budget),
+            ec2: pair!(ec2, service::EC2, config, calls, budget),
+            ecr: pair!(ecr, service::ECR, config, calls, budget),
+            rds: pair!(rds, service::RDS, config, calls, budget),
+            cloudwatch: pair!(cloudwatch, service::CLOUDWATCH, config, calls, budget),
+            ssm: pair!(ssm, service::SSM, config, calls, budget),
+            secretsmanager: pair!(secretsmanager, service::SECRETS_MANAGER, config, calls, budget),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::client::Place;
+use super::{account::Account, client::Place};
 use crate::world::Target;
 
 /// How long health may still call an instance in service after its deregistration was accepted.
@@ -19,8 +19,8 @@ const LAG: Duration = Duration::from_secs(30);
 /// The longest that a balancer drains ("Configure connection draining": 1 to 3,600 seconds).
 const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
 
-/// An account's region and a balancer in it.
-type Key = (Place, String);
+/// An account's region and a balancer in it: stacks that share a balancer need not share their role.
+type Key = (Account, String);
 
 /// The doors of all balancers.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) struct Doors(Mutex<BTreeMap<Key, Arc<Door>>>);
 impl Doors {
     pub(super) fn of(&self, place: &Place, balancer: &str) -> Arc<Door> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry((place.clone(), balancer.to_owned())).or_default().clone()
+        all.entry((Account::from(place), balancer.to_owned())).or_default().clone()
     }
 }
 

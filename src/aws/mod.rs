@@ -1,8 +1,10 @@
 //! The adapters that speak to AWS: [`OpsWorks`] and [`Ec2`], or [`Clouds`] for both of them, are the
 //! [`Cloud`](crate::ports::Cloud), [`LoadBalancers`] the [`Balancers`](crate::ports::Balancers). All share one [`Aws`].
 
+mod account;
 mod balancers;
 mod bucket;
+mod budget;
 mod calls;
 mod chain;
 mod client;
@@ -13,6 +15,7 @@ mod ec2;
 mod ecr;
 mod elb;
 mod elbv2;
+mod flight;
 mod opsworks;
 mod rds;
 mod retry;
@@ -43,6 +46,8 @@ pub(crate) use ecr::Token;
 pub use elb::Elb;
 pub use opsworks::OpsWorks;
 
+use account::Account;
+use budget::Budgets;
 use calls::Calls;
 use client::{Clients, Place};
 use role::Role;
@@ -53,6 +58,7 @@ use role::Role;
 pub struct Aws {
     config: OnceCell<SdkConfig>,
     clients: Mutex<BTreeMap<Place, Arc<Clients>>>,
+    budgets: Budgets,
     calls: Calls,
 }
 
@@ -83,7 +89,8 @@ impl Aws {
                 config.to_builder().credentials_provider(SharedCredentialsProvider::new(role)).build()
             }
         };
-        let clients = Arc::new(Clients::new(&config, &self.calls));
+        let budget = self.budgets.of(Account::from(&place));
+        let clients = Arc::new(Clients::new(&config, &self.calls, &budget));
         self.made().entry(place).or_insert(clients).clone()
     }
 
@@ -103,6 +110,7 @@ mod tests {
     use crate::{
         action::Action,
         ports::Cloud,
+        spec::stack::AssumeRole,
         world::{Class, Seen, StackSettings},
     };
 
@@ -146,5 +154,24 @@ mod tests {
         let aws = answering(400, "ThrottlingException").await;
         assert_eq!(create(&aws).await, Class::Throttled);
         assert_eq!(aws.calls()["opsworks.CreateStack"], 3);
+        assert!(aws.budgets.pace("CreateStack") < 0.5, "it is sent more slowly: {}", aws.budgets.pace("CreateStack"));
+        assert!(aws.budgets.pace("DescribeStacks") >= 1.0, "of its own");
+    }
+
+    #[tokio::test]
+    async fn two_roles_of_an_account_take_from_the_same_buckets() {
+        let aws = answering(500, "InternalFailure").await;
+        let clients = async |account: &str, role: &str| {
+            let arn = format!("arn:aws:iam::{account}:role/{role}");
+            let role = Some(AssumeRole { arn, external_id: None });
+            aws.clients(Place { region: "eu-west-1".into(), role }).await
+        };
+        let one = clients("111111111111", "one").await;
+        let of_one = aws.budgets.count();
+        let other = clients("111111111111", "other").await;
+        assert!(!Arc::ptr_eq(&one, &other), "each has its own credentials");
+        assert_eq!(aws.budgets.count(), of_one);
+        clients("222222222222", "one").await;
+        assert_eq!(aws.budgets.count(), 2 * of_one);
     }
 }

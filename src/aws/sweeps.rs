@@ -1,15 +1,14 @@
-//! What is left over of a stack: the whole account must be listed to find it, so that it is looked for seldom.
+//! What is left over of a stack: the whole account must be listed to find it, so that this is done seldom, and once for
+//! all stacks of a place.
 
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
-
-use super::client::Place;
+use super::{client::Place, flight::Flight};
 use crate::{
     spec::Stack,
     world::{Leftover, Trouble},
@@ -21,36 +20,58 @@ const EVERY: Duration = Duration::from_secs(5 * 60);
 /// The place and the name of a stack.
 type Whose = (Place, String);
 
-/// What was found the last time, by stack.
-#[derive(Debug, Default)]
-pub(super) struct Sweeps(Mutex<BTreeMap<Whose, (Instant, Vec<Leftover>)>>);
+/// The last listing of each place, and what was found in it for each stack.
+#[derive(Debug)]
+pub(super) struct Sweeps<T> {
+    listings: Mutex<BTreeMap<Place, Arc<Flight<T>>>>,
+    found: Mutex<BTreeMap<Whose, Found<T>>>,
+}
 
-impl Sweeps {
-    /// What was found, and unless that is too long ago, without a `sweep`.
-    pub(super) async fn share(
+#[derive(Debug)]
+struct Found<T> {
+    of: Arc<T>,
+    left: Vec<Leftover>,
+}
+
+impl<T> Default for Sweeps<T> {
+    fn default() -> Self {
+        Sweeps { listings: Mutex::default(), found: Mutex::default() }
+    }
+}
+
+impl<T> Sweeps<T> {
+    /// What is left over of the stack. Everything is listed anew when the last listing is too old, and `sift`ed for the
+    /// stack once a listing.
+    pub(super) async fn share<L, F>(
         &self,
         place: &Place,
         stack: &Stack,
-        sweep: impl Future<Output = Result<Vec<Leftover>, Trouble>>,
-    ) -> Result<Vec<Leftover>, Trouble> {
+        list: impl FnOnce() -> L,
+        sift: impl FnOnce(Arc<T>) -> F,
+    ) -> Result<Vec<Leftover>, Trouble>
+    where
+        L: Future<Output = Result<T, Trouble>>,
+        F: Future<Output = Result<Vec<Leftover>, Trouble>>,
+    {
+        let flight = lock(&self.listings).entry(place.clone()).or_default().clone();
+        let listing = flight.share(EVERY, |_| true, list).await?;
         let whose = (place.clone(), stack.name.clone());
-        let known = self.all().get(&whose).filter(|(at, _)| at.elapsed() < EVERY).map(|(_, found)| found.clone());
-        if let Some(known) = known {
-            return Ok(known);
+        if let Some(found) = lock(&self.found).get(&whose).filter(|found| Arc::ptr_eq(&found.of, &listing)) {
+            return Ok(found.left.clone());
         }
-        let found = sweep.await?;
-        self.all().insert(whose, (Instant::now(), found.clone()));
-        Ok(found)
+        let left = sift(listing.clone()).await?;
+        lock(&self.found).insert(whose, Found { of: listing, left: left.clone() });
+        Ok(left)
     }
 
     /// Something was deleted.
     pub(super) fn forget(&self) {
-        self.all().clear();
+        lock(&self.listings).values().for_each(|flight| flight.outdate());
     }
+}
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<Whose, (Instant, Vec<Leftover>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -62,28 +83,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_looked_for_every_five_minutes_and_after_something_was_deleted() {
-        let sweeps = Sweeps::default();
-        let place = Place::from("eu-west-1");
-        let stack = shop();
-        let swept = AtomicUsize::new(0);
-        let share = || {
-            sweeps.share(&place, &stack, async {
-                swept.fetch_add(1, Ordering::Relaxed);
+        let (sweeps, place) = (Sweeps::default(), Place::from("eu-west-1"));
+        let other = Stack { name: "other".into(), ..shop() };
+        let (listed, sifted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let share = async |stack: &Stack| {
+            let list = || async { Ok(listed.fetch_add(1, Ordering::Relaxed)) };
+            let sift = |_| async {
+                sifted.fetch_add(1, Ordering::Relaxed);
                 Ok(Vec::new())
-            })
+            };
+            sweeps.share(&place, stack, list, sift).await.expect("a sweep that succeeds");
         };
-        let times = || swept.load(Ordering::Relaxed);
+        let times = || (listed.load(Ordering::Relaxed), sifted.load(Ordering::Relaxed));
 
-        share().await.expect("a sweep that succeeds");
-        assert_eq!(times(), 1);
+        share(&shop()).await;
+        assert_eq!(times(), (1, 1));
         tokio::time::advance(EVERY - Duration::from_secs(1)).await;
-        share().await.expect("what is known");
-        assert_eq!(times(), 1);
+        share(&shop()).await;
+        assert_eq!(times(), (1, 1), "what is known");
+        share(&other).await;
+        assert_eq!(times(), (1, 2), "another stack has the same listing");
         tokio::time::advance(Duration::from_secs(1)).await;
-        share().await.expect("a sweep that succeeds");
-        assert_eq!(times(), 2);
+        share(&shop()).await;
+        share(&other).await;
+        assert_eq!(times(), (2, 4));
         sweeps.forget();
-        share().await.expect("a sweep that succeeds");
-        assert_eq!(times(), 3);
+        share(&shop()).await;
+        assert_eq!(times(), (3, 5));
     }
 }

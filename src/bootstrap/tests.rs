@@ -175,3 +175,26 @@ fn device_names_are_the_eleven_that_aws_recommends() {
     assert_eq!(device(10).as_deref(), Some("/dev/sdp"));
     assert_eq!(device(11), None);
 }
+
+/// The policy of the instances' role in `deploy/iam`, compared with what the script asks AWS for.
+#[test]
+fn an_instance_may_do_what_its_script_does_and_nothing_else() {
+    let policy: serde_json::Value = serde_json::from_str(include_str!("../../deploy/iam/instance.json")).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    let mut allowed: Vec<&str> = statements.iter().map(|it| it["Action"].as_str().unwrap()).collect();
+    allowed.sort_unstable();
+    let asked = |bootstrap: &Bootstrap| -> Vec<String> {
+        let script = user_data(bootstrap).unwrap();
+        let words = script.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+        let targets = words.filter_map(|word| word.strip_prefix("Amazon")?.split_once('.'));
+        targets.map(|(service, operation)| format!("{service}:{operation}")).collect()
+    };
+    assert_eq!(asked(&tls()), ["SSM:GetParameter"]);
+    assert_eq!(asked(&ssh()), Vec::<String>::new(), "no request of AWS's API is made");
+    // Systems Manager decrypts a SecureString as whoever reads it ("Restricting access to Parameter Store parameters").
+    assert_eq!(allowed, ["kms:Decrypt", "ssm:GetParameter"]);
+    let of = |action: &str| statements.iter().find(|it| it["Action"] == action).unwrap();
+    let every = format!("arn:aws:ssm:*:*:parameter{}", crate::spec::engine_parameter("shop").replace("shop", "*"));
+    assert_eq!(of("ssm:GetParameter")["Resource"], every);
+    assert_eq!(of("kms:Decrypt")["Condition"]["StringLike"]["kms:ViaService"], "ssm.*.amazonaws.com");
+}

@@ -14,7 +14,7 @@ use super::fail;
 use crate::{
     aws::Aws,
     docker::authority::{self, Authority, Leaf, Said},
-    spec,
+    spec::{self, stack::AssumeRole},
 };
 
 /// What an SSM parameter of the standard tier holds. Source: `PutParameter` in the Systems Manager API reference.
@@ -27,6 +27,8 @@ Examples:
   evenkeel certs --dir ./certs
   evenkeel certs --dir ./certs --stack shop
   evenkeel certs --dir ./certs --stack shop --put --region eu-west-1
+  evenkeel certs --dir ./certs --stack shop --put --region eu-west-1 \
+    --role arn:aws:iam::222222222222:role/deployer --external-id shop
   evenkeel certs --dir ./certs --renew
 
 The controller needs ca.pem, cert.pem and key.pem (--docker-certs). Keep ca-key.pem away from it: whoever has that \
@@ -45,6 +47,12 @@ pub struct Args {
     /// The stack's region.
     #[arg(long, env = "AWS_REGION")]
     region: Option<String>,
+    /// Put it as this role: that of the stack's account, where that is another one. It needs ssm:PutParameter.
+    #[arg(long, value_name = "ARN", requires = "put")]
+    role: Option<String>,
+    /// What the trust policy of the role asks for.
+    #[arg(long, value_name = "ID", requires = "role")]
+    external_id: Option<String>,
     /// How long a certificate is valid.
     #[arg(long, value_name = "DAYS", default_value_t = 825, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
@@ -80,7 +88,9 @@ async fn certs(args: &Args, now: Timestamp) -> Result<(), String> {
     let region = args.region.as_deref();
     if args.put {
         let region = region.unwrap_or_default();
-        Aws::new().put_secure(region, &parameter, &read(&file)?).await.map_err(|trouble| trouble.message)?;
+        let role = args.role.clone().map(|arn| AssumeRole { arn, external_id: args.external_id.clone() });
+        let put = Aws::new().put_secure(region, role, &parameter, &read(&file)?).await;
+        put.map_err(|trouble| trouble.message)?;
         println!("put     {parameter} in {region}: instances that start from now on show it");
     } else {
         let region = region.map_or(String::new(), |region| format!(" --region {region}"));
@@ -331,6 +341,8 @@ mod tests {
             stack: stack.map(Into::into),
             put: false,
             region: None,
+            role: None,
+            external_id: None,
             days: 825,
             renew: false,
         };

@@ -10,6 +10,7 @@ pub mod pace;
 pub mod queue;
 pub mod reconciler;
 pub mod report;
+pub mod rounds;
 mod snapshot;
 
 use std::{
@@ -30,6 +31,7 @@ use pace::Pace;
 use queue::Queue;
 use reconciler::Reconciler;
 use report::Report;
+use rounds::Rounds;
 
 /// How long a controller that is asked to stop waits for the actions under way.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -46,6 +48,8 @@ pub struct Controller {
     store: Arc<Store>,
     report: Report,
     pace: Pace,
+    /// When the rounds of all stacks began.
+    began: Instant,
     queue: Arc<Queue>,
     stacks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Reconciler>>>>,
     /// What concerns every stack: the source's troubles.
@@ -63,6 +67,7 @@ impl Controller {
             store,
             report,
             pace,
+            began: Instant::now(),
             queue: Arc::default(),
             stacks: Mutex::default(),
             source_conditions: Mutex::default(),
@@ -86,13 +91,15 @@ impl Controller {
             stack.lock().await.stop(PATIENCE).await;
             tracing::info!(stack = name, "no longer declared: it is left as it is");
         }
-        for (name, desired) in manifests {
+        let rounds = Rounds::of(&manifests, self.began, self.pace.resync);
+        for ((name, desired), rounds) in manifests.into_iter().zip(rounds.into_values()) {
             let existing = lock(&self.stacks).get(&name).cloned();
             match existing {
-                Some(stack) => stack.lock().await.set(desired),
+                Some(stack) => stack.lock().await.set(desired, rounds),
                 None => {
                     let (ports, store, report) = (self.ports.clone(), self.store.clone(), self.report.clone());
-                    let reconciler = Reconciler::new(desired, ports, store, report, self.pace, self.queue.clone());
+                    let when = (self.pace, rounds);
+                    let reconciler = Reconciler::new(desired, ports, store, report, when, self.queue.clone());
                     lock(&self.stacks).insert(name.clone(), Arc::new(tokio::sync::Mutex::new(reconciler)));
                 }
             }

@@ -15,6 +15,7 @@ use super::{
     pace::Pace,
     queue::Queue,
     report::{News, Report},
+    rounds::Rounds,
     snapshot,
 };
 use crate::{
@@ -39,6 +40,7 @@ pub struct Reconciler {
     store: Arc<Store>,
     report: Report,
     pace: Pace,
+    rounds: Rounds,
     queue: Arc<Queue>,
     clock: Clock,
     /// The intents on record are its own, or it has taken them over.
@@ -75,7 +77,8 @@ struct Last {
     conditions: Vec<Condition>,
     waiting: Vec<String>,
     status: Option<StackStatus>,
-    full_look: Option<Instant>,
+    /// The last round in which the stack was looked at whole.
+    round: Option<u128>,
     moved: Option<Instant>,
     /// An instance is on its way into a balancer or out of it.
     balancers_move: bool,
@@ -94,7 +97,7 @@ impl Reconciler {
         ports: Ports,
         store: Arc<Store>,
         report: Report,
-        pace: Pace,
+        (pace, rounds): (Pace, Rounds),
         queue: Arc<Queue>,
     ) -> Reconciler {
         let touched = Arc::new(Mutex::new(BTreeSet::new()));
@@ -116,6 +119,7 @@ impl Reconciler {
             store,
             report,
             pace,
+            rounds,
             queue,
             clock: Clock::default(),
             has_taken_over: false,
@@ -132,7 +136,8 @@ impl Reconciler {
     }
 
     /// From now on this is what should be. What failed before may be tried again at once.
-    pub fn set(&mut self, desired: Desired) {
+    pub fn set(&mut self, desired: Desired, rounds: Rounds) {
+        self.rounds = rounds;
         if desired.revision != self.desired.revision {
             self.tell(&News::Revision(desired.revision.clone()));
         }
@@ -172,9 +177,14 @@ impl Reconciler {
         for hostname in std::mem::take(&mut *lock(&self.touched)) {
             self.picture.touch_engine(&hostname);
         }
-        let ages = self.ages();
+        let is_whole = self.is_round_due();
         let remembered = self.remember();
+        let ages = if is_whole { Ages { secrets: self.pace.secrets, ..Ages::NOW } } else { self.ages() };
         let mut seen = self.picture.look(&self.desired, &self.facts, ages).await;
+        if is_whole {
+            // A look that takes longer than a round is not followed by the next at once.
+            self.last.round = Some(self.rounds.number(Instant::now()));
+        }
         self.watch();
         let now = self.clock.now();
         seen.by_clock(now);
@@ -225,16 +235,10 @@ impl Reconciler {
         Ok(())
     }
 
-    /// While something moves, each part is looked at as often as it can change; a stack at rest is looked at whole.
-    fn ages(&mut self) -> Ages {
+    /// While something moves, each part is looked at as often as it can change; all of it once a round.
+    fn ages(&self) -> Ages {
         let at_rest = self.last.status.as_ref().is_none_or(|status| status.phase == Phase::Converged);
-        let secrets = self.pace.secrets;
-        let due = self.last.full_look.is_none_or(|at| at.elapsed() + Duration::from_millis(50) >= self.pace.resync);
-        if due {
-            self.last.full_look = Some(Instant::now());
-            return Ages { secrets, ..Ages::NOW };
-        }
-        let poll = self.pace.poll;
+        let (poll, secrets) = (self.pace.poll, self.pace.secrets);
         if at_rest {
             // Before a run of a job is begun, or judged, its engine is asked.
             let is_due = self.last.wake.is_some_and(|wake| wake <= self.clock.now());
@@ -249,6 +253,10 @@ impl Reconciler {
         }
     }
 
+    fn is_round_due(&self) -> bool {
+        self.last.round != Some(self.rounds.number(Instant::now()))
+    }
+
     fn next_look(&self, status: &StackStatus) -> Duration {
         let now = self.clock.now();
         let wake = self.last.wake.map(|wake| now.duration_until(wake)).filter(|wait| wait.is_positive());
@@ -259,7 +267,8 @@ impl Reconciler {
 
     fn next_move(&self, status: &StackStatus) -> Duration {
         match status.phase {
-            Phase::Converged | Phase::Suspended => self.pace.resync,
+            Phase::Converged | Phase::Suspended if self.is_round_due() => Duration::ZERO,
+            Phase::Converged | Phase::Suspended => self.rounds.until_next(Instant::now()),
             Phase::Blocked => self.pace.poll * 5,
             Phase::Progressing => {
                 let now = self.clock.now();

@@ -1,4 +1,4 @@
-"""Images and key pairs. Every image boots the proving ground's one; what differs is what the API says of it."""
+"""Images and key pairs. What an image boots is Debian 12; what differs is what the API says of it, and whether Docker is in it."""
 
 import base64
 import hashlib

@@ -125,6 +125,7 @@ def _launch(tables: dict, where: Where, request: dict) -> list[dict]:
                 region=where.region,
                 address=address,
                 state="pending",
+                bare=image.get("_bare", False),
                 volumes=ebs.of_machine(tables, instance_id),
             )
         )

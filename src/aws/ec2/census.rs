@@ -10,12 +10,11 @@ use std::{
 use aws_sdk_ec2::types;
 use tokio::time::Instant;
 
-use super::{
-    api::Api,
-    console::Consoles,
-    flight::{Flight, TICK},
+use super::{api::Api, console::Consoles};
+use crate::{
+    aws::flight::{Flight, TICK},
+    world::Trouble,
 };
-use crate::world::Trouble;
 
 /// Images and the parameters that name them change seldom.
 const SELDOM: Duration = Duration::from_secs(60);

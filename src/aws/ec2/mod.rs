@@ -5,7 +5,6 @@ mod apply;
 mod census;
 mod console;
 mod desk;
-mod flight;
 mod image;
 mod launch;
 mod look;

@@ -196,6 +196,38 @@ async fn a_stack_is_told_by_its_tags_and_what_ended_only_by_its_token() {
 }
 
 #[tokio::test]
+async fn stacks_that_are_looked_at_together_share_every_page() {
+    let (ec2, heard) = cloud(|operation, request| match operation {
+        "DescribeInstances" if request.contains("NextToken=2") => instances(&[
+            instance("i-2", "other", "web1", "running", ""),
+            instance("i-3", "shop", "web2", "running", ""),
+        ]),
+        "DescribeInstances" => {
+            instances(&[instance("i-1", "shop", "web1", "running", "")]).map(|all| all + "<nextToken>2</nextToken>")
+        }
+        "DescribeVolumes" if request.contains("NextToken=2") => volumes(&[volume("vol-2", "shop", "available", "")]),
+        "DescribeVolumes" => {
+            volumes(&[volume("vol-1", "shop", "in-use", "")]).map(|all| all + "<nextToken>2</nextToken>")
+        }
+        _ => None,
+    })
+    .await;
+    let other = Stack { name: "other".into(), ..on_ec2() };
+    let shop = on_ec2();
+    let (ours, theirs) = tokio::join!(ec2.look(&shop), ec2.look(&other));
+    let ids = |seen: &Provided| -> Vec<String> {
+        let members = seen.instances.known().expect("an answer").iter();
+        members.filter_map(|one| one.ec2_id.clone()).collect()
+    };
+    assert_eq!((ids(&ours), ids(&theirs)), (vec!["i-1".to_owned(), "i-3".to_owned()], vec!["i-2".to_owned()]));
+    assert_eq!(rest(&ours).volumes.known().unwrap().len(), 2);
+    assert_eq!((times(&heard, "DescribeInstances"), times(&heard, "DescribeVolumes")), (2, 2), "two pages each");
+    for operation in ["DescribeInstanceStatus", "DescribeVolumesModifications", "DescribeSubnets", "DescribeImages"] {
+        assert_eq!(times(&heard, operation), 1, "{operation}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_fails_makes_its_part_unknown_and_no_other() {
     let (ec2, _) = cloud(|operation, request| match operation {
         "DescribeInstances" if request.contains("NextToken") => failure("UnauthorizedOperation"),

@@ -18,11 +18,11 @@ impl Elb {
         if let Some(part) = what.touches() {
             api.still_ours(stack, part).await?;
         }
+        let done = api.carry_out(name, what).await;
+        self.known.forget(&api.place, name);
         if matches!(what, BalancerAction::Delete { .. }) {
             self.sweeps.forget();
         }
-        let done = api.carry_out(name, what).await;
-        self.known.forget(&api.place, name);
         done
     }
 }

@@ -30,13 +30,14 @@ use crate::{
 };
 
 use look::Known;
+use owned::Listing;
 
 /// Classic load balancers, in every region.
 #[derive(Debug, Clone)]
 pub struct Elb {
     aws: Arc<Aws>,
     doors: Arc<Doors>,
-    sweeps: Arc<Sweeps>,
+    sweeps: Arc<Sweeps<Listing>>,
     known: Arc<Known>,
 }
 

@@ -1,8 +1,11 @@
 //! Looking at the classic load balancers that Evenkeel makes, and at what is left over of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use aws_sdk_elasticloadbalancing::types::{HealthCheck, LoadBalancerDescription};
+use aws_sdk_elasticloadbalancing::types::{HealthCheck, LoadBalancerDescription, TagDescription};
 use futures_util::future::{join_all, try_join_all};
 
 use super::{
@@ -48,13 +51,20 @@ impl Elb {
     /// What bears the stack's mark and is not declared; looked for every few minutes.
     pub(in crate::aws) async fn leftovers(&self, stack: &Stack) -> Seen<Vec<Leftover>> {
         let api = self.api(stack).await;
-        self.sweeps.share(&api.place, stack, sweep(&api, stack)).await.into()
+        let sift = |listing: Arc<Listing>| async move { Ok(sift(stack, &listing)) };
+        self.sweeps.share(&api.place, stack, || list(&api), sift).await.into()
     }
 }
 
 impl Api {
     /// Which of these bear the stack's mark.
     pub(super) async fn marked(&self, names: &[String], stack: &str) -> Result<BTreeSet<String>, Trouble> {
+        let marks = self.stacks_of(names).await?.into_iter();
+        Ok(marks.filter(|(_, of)| of == stack).map(|(name, _)| name).collect())
+    }
+
+    /// Of which stack each of these bears the mark, if of any.
+    async fn stacks_of(&self, names: &[String]) -> Result<BTreeMap<String, String>, Trouble> {
         let asked = names.chunks(CHUNK).map(|names| async move {
             let on = format!("load balancers {}", names.join(", "));
             let call = self.call("DescribeTags", &on);
@@ -68,10 +78,12 @@ impl Api {
             }
         });
         let described = try_join_all(asked).await?.into_iter().flatten();
-        let bears = |tags: &[aws_sdk_elasticloadbalancing::types::Tag]| {
-            tags.iter().any(|one| one.key == tag::STACK && one.value.as_deref() == Some(stack))
+        let mark = |described: TagDescription| {
+            let tags = described.tags.unwrap_or_default();
+            let mark = tags.into_iter().find(|one| one.key == tag::STACK)?;
+            Some((described.load_balancer_name?, mark.value?))
         };
-        Ok(described.filter(|one| bears(one.tags())).filter_map(|one| one.load_balancer_name).collect())
+        Ok(described.filter_map(mark).collect())
     }
 }
 
@@ -123,22 +135,37 @@ fn check(told: &HealthCheck) -> Check {
     }
 }
 
-async fn sweep(api: &Api, stack: &Stack) -> Result<Vec<Leftover>, Trouble> {
-    let declared = declared(stack);
-    let found = match describe_all(api, None).await {
+/// What bears the mark of any stack.
+#[derive(Debug)]
+pub(super) struct Listing {
+    balancers: Vec<LoadBalancerDescription>,
+    /// By name.
+    marks: BTreeMap<String, String>,
+}
+
+/// Everything of the account in the region is listed: a filter by tag this API does not have.
+async fn list(api: &Api) -> Result<Listing, Trouble> {
+    let mut balancers = match describe_all(api, None).await {
         Ok(found) => found,
         Err(Failed::Otherwise(trouble)) => return Err(trouble),
         Err(Failed::Absent) => Vec::new(),
     };
-    let name_of = |told: &LoadBalancerDescription| told.load_balancer_name.clone();
-    let names: Vec<String> = found.iter().filter_map(name_of).filter(|name| !declared.contains(name)).collect();
-    let marked = api.marked(&names, &stack.name).await?;
-    let leftover = found.iter().filter_map(|told| {
-        let name = name_of(told).filter(|name| marked.contains(name))?;
-        let part = Part::Balancer { id: name.clone(), name, kind: BalancerKind::Classic };
-        Some(Leftover { part, in_use: registered(told.instances().len()) })
+    let names: Vec<String> = balancers.iter().filter_map(|one| one.load_balancer_name.clone()).collect();
+    let marks = api.stacks_of(&names).await?;
+    balancers.retain(|one| one.load_balancer_name().is_some_and(|name| marks.contains_key(name)));
+    Ok(Listing { balancers, marks })
+}
+
+/// What of it bears the stack's mark and is not declared.
+fn sift(stack: &Stack, listing: &Listing) -> Vec<Leftover> {
+    let declared = declared(stack);
+    let leftover = listing.balancers.iter().filter_map(|told| {
+        let name = told.load_balancer_name.clone().filter(|name| !declared.contains(name))?;
+        let part = Part::Balancer { id: name.clone(), name: name.clone(), kind: BalancerKind::Classic };
+        let leftover = Leftover { part, in_use: registered(told.instances().len()) };
+        (listing.marks.get(&name) == Some(&stack.name)).then_some(leftover)
     });
-    Ok(leftover.collect())
+    leftover.collect()
 }
 
 /// What is registered, in words; nothing when nothing is.

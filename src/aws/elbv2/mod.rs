@@ -29,6 +29,7 @@ use crate::{
 };
 
 use group::{AGE, Group, Groups};
+use owned::Listing;
 
 /// The attribute that says how long an instance that leaves may finish.
 const DELAY: &str = "deregistration_delay.timeout_seconds";
@@ -39,7 +40,7 @@ pub(super) struct Elbv2 {
     aws: Arc<Aws>,
     doors: Arc<Doors>,
     groups: Arc<Groups>,
-    sweeps: Arc<Sweeps>,
+    sweeps: Arc<Sweeps<Listing>>,
 }
 
 /// A target group as the manifest names it.

@@ -1,9 +1,12 @@
 //! Looking at the load balancers that Evenkeel makes, and at what is left over of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    ActionTypeEnum, Listener, LoadBalancer, LoadBalancerSchemeEnum, LoadBalancerTypeEnum, TargetGroup,
+    ActionTypeEnum, Listener, LoadBalancer, LoadBalancerSchemeEnum, LoadBalancerTypeEnum, TagDescription, TargetGroup,
 };
 use futures_util::future::{join_all, try_join_all};
 
@@ -62,13 +65,21 @@ impl Elbv2 {
     /// What bears the stack's mark and is not declared; looked for every few minutes.
     pub(in crate::aws) async fn leftovers(&self, stack: &Stack) -> Seen<Vec<Leftover>> {
         let api = self.api(stack).await;
-        self.sweeps.share(&api.place, stack, sweep(&api, stack)).await.into()
+        let api = &api;
+        let sift = |listing: Arc<Listing>| async move { sift(api, stack, &listing).await };
+        self.sweeps.share(&api.place, stack, || list(api), sift).await.into()
     }
 }
 
 impl Api {
     /// Which of these bear the stack's mark.
     pub(super) async fn marked(&self, arns: Vec<String>, stack: &str) -> Result<BTreeSet<String>, Trouble> {
+        let marks = self.stacks_of(arns).await?.into_iter();
+        Ok(marks.filter(|(_, of)| of == stack).map(|(arn, _)| arn).collect())
+    }
+
+    /// Of which stack each of these bears the mark, if of any.
+    async fn stacks_of(&self, arns: Vec<String>) -> Result<BTreeMap<String, String>, Trouble> {
         let asked = arns.chunks(CHUNK).map(|arns| async move {
             let request = self.clients.elbv2.read.describe_tags().set_resource_arns(Some(arns.to_vec()));
             match request.send().await {
@@ -86,10 +97,12 @@ impl Api {
             }
         });
         let described = try_join_all(asked).await?.into_iter().flatten();
-        let bears = |tags: &[aws_sdk_elasticloadbalancingv2::types::Tag]| {
-            tags.iter().any(|one| one.key.as_deref() == Some(tag::STACK) && one.value.as_deref() == Some(stack))
+        let mark = |described: TagDescription| {
+            let tags = described.tags.unwrap_or_default();
+            let mark = tags.into_iter().find(|one| one.key.as_deref() == Some(tag::STACK))?;
+            Some((described.resource_arn?, mark.value?))
         };
-        Ok(described.filter(|one| bears(one.tags())).filter_map(|one| one.resource_arn).collect())
+        Ok(described.filter_map(mark).collect())
     }
 }
 
@@ -243,45 +256,60 @@ fn forwards_to(told: &Listener) -> String {
     }
 }
 
+/// What bears the mark of any stack.
+#[derive(Debug)]
+pub(super) struct Listing {
+    balancers: Vec<LoadBalancer>,
+    /// Those of the balancers as well.
+    groups: Vec<TargetGroup>,
+    /// By ARN.
+    marks: BTreeMap<String, String>,
+}
+
 /// Everything of the account in the region is listed: a filter by tag these APIs do not have.
-async fn sweep(api: &Api, stack: &Stack) -> Result<Vec<Leftover>, Trouble> {
+async fn list(api: &Api) -> Result<Listing, Trouble> {
     let answer = |failed| match failed {
         Failed::Otherwise(trouble) => trouble,
         Failed::Absent => api.absent("DescribeLoadBalancers", "of no name"),
     };
     let (balancers, groups) = tokio::join!(balancers(api, None), describe(api, None, None));
-    let (balancers, groups) = (balancers.map_err(answer)?, groups.map_err(answer)?);
-    let declared = |name: Option<&str>| owned(stack).any(|owned| Some(owned.name.as_str()) == name);
-    let declared_groups = groups_of(stack);
-    let balancers: Vec<_> = balancers.into_iter().filter(|one| !declared(one.load_balancer_name())).collect();
-    let undeclared: Vec<TargetGroup> = groups
-        .iter()
-        .filter(|one| one.target_group_name().is_none_or(|name| !declared_groups.contains(name)))
-        .cloned()
-        .collect();
+    let (mut balancers, mut groups) = (balancers.map_err(answer)?, groups.map_err(answer)?);
     let arns = balancers.iter().filter_map(|one| one.load_balancer_arn.clone());
-    let arns = arns.chain(undeclared.iter().filter_map(|one| one.target_group_arn.clone())).collect();
-    let marked = api.marked(arns, &stack.name).await?;
+    let arns = arns.chain(groups.iter().filter_map(|one| one.target_group_arn.clone())).collect();
+    let marks = api.stacks_of(arns).await?;
+    let is_marked = |arn: Option<&str>| arn.is_some_and(|arn| marks.contains_key(arn));
+    balancers.retain(|one| is_marked(one.load_balancer_arn()));
+    groups.retain(|one| {
+        is_marked(one.target_group_arn()) || one.load_balancer_arns().iter().any(|arn| marks.contains_key(arn))
+    });
+    Ok(Listing { balancers, groups, marks })
+}
+
+/// What of it bears the stack's mark and is not declared.
+async fn sift(api: &Api, stack: &Stack, listing: &Listing) -> Result<Vec<Leftover>, Trouble> {
+    let is_ours = |arn: &str| listing.marks.get(arn).is_some_and(|of| *of == stack.name);
+    let declared: BTreeSet<&str> = owned(stack).map(|owned| owned.name.as_str()).collect();
+    let declared_groups = groups_of(stack);
     let mut left = Vec::new();
-    for balancer in balancers {
-        let (Some(arn), Some(name)) = (balancer.load_balancer_arn, balancer.load_balancer_name) else { continue };
-        if !marked.contains(&arn) {
+    for balancer in &listing.balancers {
+        let (Some(arn), Some(name)) = (balancer.load_balancer_arn(), balancer.load_balancer_name()) else { continue };
+        if declared.contains(name) || !is_ours(arn) {
             continue;
         }
         let kind = match balancer.r#type {
             Some(LoadBalancerTypeEnum::Network) => BalancerKind::Network,
             _ => BalancerKind::Application,
         };
-        let its = groups.iter().filter(|group| group.load_balancer_arns().contains(&arn));
+        let its = listing.groups.iter().filter(|group| group.load_balancer_arns().iter().any(|user| user == arn));
         let its: Vec<String> = its.filter_map(|group| group.target_group_arn.clone()).collect();
         let in_use = registered(api, &its).await?;
-        left.push(Leftover { part: Part::Balancer { name, kind, id: arn }, in_use });
+        left.push(Leftover { part: Part::Balancer { name: name.to_owned(), kind, id: arn.to_owned() }, in_use });
     }
-    for group in undeclared {
+    for group in &listing.groups {
         let (Some(arn), Some(name)) = (group.target_group_arn.clone(), group.target_group_name.clone()) else {
             continue;
         };
-        if !marked.contains(&arn) {
+        if declared_groups.contains(&name) || !is_ours(&arn) {
             continue;
         }
         let in_use = match group.load_balancer_arns().first() {
