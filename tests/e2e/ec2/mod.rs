@@ -8,4 +8,5 @@ mod killed;
 pub mod manifest;
 mod owned;
 mod reached;
+mod several;
 mod trouble;

@@ -1,5 +1,7 @@
 //! Trouble of EC2's kind: one clear condition, nothing doubled, nothing leaked, nothing stopped that serves.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{fleet::Fleet, manifest::Manifest};
@@ -73,10 +75,11 @@ async fn an_api_that_throttles_fails_and_lags_for_a_minute_delays_a_fleet_and_do
     let manifest = Manifest::new(&fleet, 1);
     let began = std::time::Instant::now();
     let faults = [
-        json!({"service": "ec2", "operation": "Describe*", "region": region, "error": "RequestLimitExceeded", "times": 12}),
+        json!({"service": "ec2", "operation": "Describe*", "region": region, "error": "RequestLimitExceeded", "every": 3}),
+        json!({"service": "ec2", "operation": "Describe*", "region": region, "error": "InternalError", "every": 4}),
         json!({"service": "ec2", "operation": "RunInstances", "region": region, "error": "RequestLimitExceeded", "times": 2}),
         json!({"service": "ec2", "operation": "RunInstances", "region": region, "error": "InternalError", "status": 500, "after": true, "times": 1}),
-        json!({"service": "elbv2", "region": region, "error": "ServiceUnavailable", "times": 6}),
+        json!({"service": "elbv2", "region": region, "error": "ServiceUnavailable", "every": 3}),
         json!({"service": "ec2", "region": region, "lag": 30}),
     ]
     .map(|fault| GROUND.fault(fault));
@@ -93,8 +96,25 @@ async fn an_api_that_throttles_fails_and_lags_for_a_minute_delays_a_fleet_and_do
     let described = fleet.ec2("DescribeInstances", &[]);
     assert_eq!(elements(&described, "instanceId").len(), 1, "{described}");
 
-    // A volume that somebody detaches from an instance that serves: said, and the instance is left alone.
+    // A minute in which EC2 and the load balancers answer nothing but that: it is told, and what serves goes on.
     let instance = fleet.instance("docker1");
+    let load = Load::on(&fleet.address());
+    let mark = instance.log_mark();
+    let down = |error: &str| {
+        ["ec2", "elbv2"].map(|service| GROUND.fault(json!({"service": service, "region": region, "error": error})))
+    };
+    for error in ["RequestLimitExceeded", "InternalError"] {
+        let (_down, began) = (down(error), std::time::Instant::now());
+        controller.until(name, &format!("told of {error}"), 60, |status| says(status, error)).await;
+        let rest = Duration::from_secs(30).saturating_sub(began.elapsed());
+        tokio::time::sleep(rest).await;
+    }
+    controller.until_converged(name, &revision, 60).await;
+    load.end().await.assert_none_lost(1000);
+    assert_eq!(instance.mutations(mark), Vec::<String>::new());
+    assert_eq!(fleet.instance("docker1").ec2_id, instance.ec2_id);
+
+    // A volume that somebody detaches from an instance that serves: said, and the instance is left alone.
     let volume = fleet.volumes().into_keys().next().expect("a volume");
     fleet.ec2("DetachVolume", &[("VolumeId", &volume), ("Force", "true")]);
     controller.until(name, "told that the volume was detached", 60, |status| says(status, &volume)).await;
