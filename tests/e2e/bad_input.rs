@@ -6,6 +6,7 @@ use super::{
     controller::{evenkeel, words},
     fleet::{Fleet, beside_others, until},
     manifest::Manifest,
+    place::Place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -18,12 +18,15 @@ pub fn program() -> PathBuf {
 }
 
 /// `evenkeel ARGUMENTS`, with the proving ground for an AWS.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments).envs(&GROUND.env);
+    command
+}
+
+/// The same; how it ended.
 pub fn evenkeel(arguments: &[&str]) -> Output {
-    Command::new(program())
-        .args(arguments)
-        .envs(&GROUND.env)
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", program().display()))
+    command(arguments).output().unwrap_or_else(|error| panic!("{}: {error}", program().display()))
 }
 
 /// What a finished command said, for messages.
@@ -39,13 +42,9 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts it on a source, with its state in `dir`. Its log goes on where an earlier one's ended.
-    pub fn start(source: &str, dir: &Path, options: &[&str]) -> Controller {
-        Controller::start_with(source, dir, options, &[])
-    }
-
-    /// The same, with more in its environment.
-    pub fn start_with(source: &str, dir: &Path, options: &[&str], env: &[(&str, &str)]) -> Controller {
+    /// Starts it on a source, with its state in `dir` and more in its environment. Its log goes on where an earlier one's
+    /// ended.
+    pub fn start(source: &str, dir: &Path, options: &[&str], env: &[(&str, &str)]) -> Controller {
         let (state, log) = (dir.join("state"), dir.join("controller.log"));
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(program());
@@ -131,7 +130,16 @@ impl Controller {
                 let status = status.map_or("no status".to_owned(), |status| format!("{:#}", status.0));
                 panic!("after {limit}s stack {stack} is not {what}: {status}\n{}", self.tail());
             }
-            tokio::time::sleep(Duration::from_millis(150)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits, bounded each time, until so many more passes over a stack have ended: every one tells anew when it was so.
+    pub async fn passes(&mut self, stack: &str, count: usize, limit: u64) {
+        let mut last = self.status(stack).map(|status| status.0["at"].clone());
+        for _ in 0..count {
+            let status = self.until(stack, "looked at again", limit, |status| Some(&status.0["at"]) != last.as_ref());
+            last = Some(status.await.0["at"].clone());
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     ground::{GROUND, is_mutation},
     load::Load,
     manifest::shop,
+    place::Place,
 };
 
 /// Of a build that is not optimised: its own pages are nine tenths of that.

@@ -1,6 +1,6 @@
 //! Databases of RDS: a real PostgreSQL, which an app's migration makes a table in and its replicas and jobs write to.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,8 @@ use super::{
     fleet::{Fleet, beside_others, until},
     ground::{ACCOUNT, GROUND, Instance, elements, run},
     manifest::Manifest,
-    secrets::texts_of,
+    place::Place,
+    secrets::texts,
 };
 
 const RDS: (&str, &str) = ("rds", "2014-10-31");
@@ -118,7 +119,8 @@ fn variables(instance: &Instance, container: &str) -> BTreeMap<String, String> {
 }
 
 /// What everybody may see once it is up: the table is there, made by the migration of each release, and both write to it.
-async fn assert_kept(database: &Database, address: &str, instances: BTreeMap<String, Instance>, releases: usize) {
+async fn assert_kept(database: &Database, place: &impl Place, releases: usize) {
+    let (address, instances) = (place.address(), place.instances());
     for instance in instances.values() {
         assert_eq!(variables(instance, "web0"), database.variables());
     }
@@ -137,8 +139,8 @@ async fn assert_kept(database: &Database, address: &str, instances: BTreeMap<Str
     assert_eq!(writers.iter().filter(|writer| writer.starts_with("migration")).count(), releases, "{writers:?}");
 }
 
-fn assert_told_nowhere(dir: &Path, repository: &Path, instances: BTreeMap<String, Instance>) {
-    let texts = texts_of(dir, repository, instances);
+fn assert_told_nowhere(place: &impl Place) {
+    let texts = texts(place);
     assert!(texts["the log"].contains("TRACE") && texts.len() > 8, "{:?}", texts.keys());
     for (what, text) in &texts {
         let at = text.find(PASSWORD).map(|at| text[at.saturating_sub(300)..].chars().take(500).collect::<String>());
@@ -170,7 +172,7 @@ async fn a_migration_makes_its_table_in_a_database_that_opsworks_is_told_of_befo
     database.create();
     controller.until_converged(name, &revision, 150).await;
     fleet.assert_in_service(2);
-    assert_kept(&database, &fleet.address(), fleet.instances(), 1).await;
+    assert_kept(&database, &fleet, 1).await;
 
     let registered = fleet.described("DescribeRdsDbInstances", "RdsDbInstances");
     assert_eq!(registered.len(), 1, "{registered:#?}");
@@ -193,7 +195,7 @@ async fn a_migration_makes_its_table_in_a_database_that_opsworks_is_told_of_befo
     let words = format!("{} took ***", database.told("Address"));
     let fails = |status: &super::controller::Status| status.0.to_string().contains(&words);
     controller.until(name, "told what the container wrote last", 60, fails).await;
-    assert_told_nowhere(&fleet.dir(), &fleet.repository(), fleet.instances());
+    assert_told_nowhere(&fleet);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -214,7 +216,7 @@ async fn on_ec2_a_migration_a_job_and_the_replicas_keep_one_ledger_and_go_on_whi
     let fast = ["--resync", "2", "--secrets-poll", "1"];
     let mut controller = fleet.start_with(&fast, &[("EVENKEEL_LOG", "trace")]);
     controller.until_converged(name, &revision, 240).await;
-    assert_kept(&database, &fleet.address(), fleet.instances(), 1).await;
+    assert_kept(&database, &fleet, 1).await;
     let one = fleet.instances().into_values().next().expect("an instance");
     until("the job has written", 90, || writers(&one).contains(&"clerk".to_owned())).await;
 
@@ -241,6 +243,6 @@ async fn on_ec2_a_migration_a_job_and_the_replicas_keep_one_ledger_and_go_on_whi
     controller.until_converged(name, &revision, 150).await;
     let after = ids();
     assert!(before.iter().all(|(host, id)| after[host] != *id), "{before:?} {after:?}");
-    assert_kept(&database, &fleet.address(), fleet.instances(), 2).await;
-    assert_told_nowhere(&fleet.dir(), &fleet.repository(), fleet.instances());
+    assert_kept(&database, &fleet, 2).await;
+    assert_told_nowhere(&fleet);
 }

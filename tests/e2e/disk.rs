@@ -16,6 +16,7 @@ use super::{
     ground::{Instance, run},
     load::Load,
     manifest::{DISK, Manifest},
+    place::Place,
 };
 
 const NAME: &str = "fills";

@@ -1,29 +1,39 @@
 //! What people and accidents change is put back; what is not ours is left alone; instances come and go as declared.
 
-use std::collections::BTreeSet;
-
 use serde_json::json;
 
 use super::{
-    controller::{Controller, evenkeel, words},
+    controller::{Controller, words},
+    ec2,
     fleet::{Fleet, beside_others, until},
     ground::{GROUND, Instance},
     load::Load,
-    manifest::Manifest,
+    place::Place,
 };
 
 const WEB: &str = "registry.example.com/shop/web:1.0";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_changed_by_hand_is_put_back_and_what_is_not_ours_is_never_touched() {
+async fn on_opsworks_what_is_changed_by_hand_is_put_back_and_what_is_not_ours_is_never_touched() {
     let _turn = beside_others().await;
-    let (name, region) = ("drift", "us-east-2");
-    let fleet = Fleet::new(name, region);
-    let revision = fleet.commit(&Manifest::new(name, region, 2).text());
+    let fleet = Fleet::new("drift", "us-east-2");
+    by_hand(&fleet, async || settings_edited_in_the_console_are_put_back(&fleet).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_what_is_changed_by_hand_is_put_back_and_what_is_not_ours_is_never_touched() {
+    let _turn = beside_others().await;
+    by_hand(&ec2::fleet::Fleet::new("ec2drift", "us-east-2"), async || ()).await;
+}
+
+/// What people do on an engine, to a balancer, and whatever the provider alone has that can be edited.
+async fn by_hand<P: Place>(place: &P, edit_more: impl AsyncFnOnce()) {
+    let name = place.name();
+    let revision = place.commit(&place.text(&place.manifest(2)));
     // Nothing below takes anywhere near as long: what is noticed was told by an engine's event.
-    let mut controller = fleet.start(&["--resync", "300"]);
-    controller.until_converged(name, &revision, 120).await;
-    let instance = fleet.instance("docker1");
+    let mut controller = place.start(&["--resync", "300"]);
+    controller.until_converged(name, &revision, P::LIMIT).await;
+    let instance = place.instance("docker1");
     instance.docker(&["run", "-d", "--name", "foreign", WEB]);
     let foreign = instance.containers()["foreign"].clone();
 
@@ -32,15 +42,16 @@ async fn what_is_changed_by_hand_is_put_back_and_what_is_not_ours_is_never_touch
     controller.until_converged(name, &revision, 30).await;
     assert!(controller.terminate().await.success());
 
-    let controller = a_foreign_container_in_the_way_is_a_conflict(&fleet, &instance, &revision).await;
+    let controller = a_foreign_container_in_the_way_is_a_conflict(place, &instance, &revision).await;
     assert!(controller.terminate().await.success());
 
-    let mut controller = fleet.start(&["--resync", "2"]);
+    let mut controller = place.start(&["--resync", "2"]);
     controller.until_converged(name, &revision, 30).await;
-    settings_edited_in_the_console_are_put_back(&fleet).await;
+    edit_more().await;
+    an_instance_that_was_taken_out_is_put_back(place).await;
     controller.until_converged(name, &revision, 30).await;
     assert_eq!(instance.containers()["foreign"], foreign);
-    fleet.assert_in_service(2);
+    place.assert_in_service(2);
 }
 
 async fn a_killed_and_a_removed_container_come_back_at_once(
@@ -72,23 +83,36 @@ async fn an_undeclared_container_of_ours_is_removed(instance: &Instance, name: &
 }
 
 async fn a_foreign_container_in_the_way_is_a_conflict(
-    fleet: &Fleet,
+    place: &impl Place,
     instance: &Instance,
     revision: &str,
 ) -> Controller {
     instance.docker(&["rm", "-f", "web0"]);
     instance.docker(&["create", "--name", "web0", WEB]);
     let stranger = instance.containers()["web0"].clone();
-    let mut controller = fleet.start(&["--resync", "300"]);
+    let mut controller = place.start(&["--resync", "300"]);
     let conflicts = |status: &super::controller::Status| !status.conditions("Conflict").is_empty();
-    let status = controller.until(&fleet.name, "in conflict", 30, conflicts).await;
+    let status = controller.until(place.name(), "in conflict", 30, conflicts).await;
     let said = status.conditions("Conflict");
     assert!(said.len() == 1 && said[0].starts_with("docker1/web0: "), "{said:?}");
     assert_eq!(instance.containers()["web0"], stranger, "what is not ours was touched");
-    fleet.assert_in_service(1);
+    place.assert_in_service(1);
     instance.docker(&["rm", "-f", "web0"]);
-    controller.until_converged(&fleet.name, revision, 60).await;
+    controller.until_converged(place.name(), revision, 60).await;
     controller
+}
+
+async fn an_instance_that_was_taken_out_is_put_back<P: Place>(place: &P) {
+    let instance = place.instance("docker2");
+    let since = GROUND.last_call();
+    place.take_out(&instance);
+    until("the instance that was taken out is in service again", 60, || {
+        let calls = GROUND.calls(place.region(), since);
+        let was_put_back =
+            calls.iter().any(|(called, request)| called == P::IN && request.to_string().contains(&instance.ec2_id));
+        was_put_back && place.in_service().len() == 2
+    })
+    .await;
 }
 
 async fn settings_edited_in_the_console_are_put_back(fleet: &Fleet) {
@@ -108,50 +132,57 @@ async fn settings_edited_in_the_console_are_put_back(fleet: &Fleet) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn instances_come_as_declared_and_the_newest_leave_drained_without_losing_a_request() {
+async fn on_opsworks_instances_come_as_declared_and_the_newest_leave_drained_without_losing_a_request() {
     let _turn = beside_others().await;
-    let (name, region) = ("scale", "ap-south-1");
-    let fleet = Fleet::new(name, region);
-    fleet.commit(&Manifest::new(name, region, 2).text());
-    let (source, state) = (fleet.repository(), fleet.dir().join("state"));
-    let apply = ["apply", source.to_str().unwrap(), "--timeout", "120", "--state", state.to_str().unwrap()];
-    let applied = evenkeel(&apply);
-    assert!(applied.status.success(), "{}", words(&applied));
-    fleet.assert_in_service(2);
+    let fleet = Fleet::new("scale", "ap-south-1");
+    instances_come_and_leave(&fleet, &["StopInstance", "DeleteInstance"]).await;
+    let left: Vec<_> = fleet.instance_records().into_iter().map(|record| record["Hostname"].clone()).collect();
+    assert_eq!(left, ["docker1"]);
+}
 
-    let mut controller = fleet.start(&[]);
-    let load = Load::on(&fleet.address());
-    let revision = fleet.commit(&Manifest::new(name, region, 3).text());
-    controller.until_converged(name, &revision, 120).await;
-    fleet.assert_in_service(3);
-    let refused = evenkeel(&apply);
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_instances_come_as_declared_and_the_newest_leave_drained_without_losing_a_request() {
+    let _turn = beside_others().await;
+    instances_come_and_leave(&ec2::fleet::Fleet::new("ec2scale", "ap-south-1"), &["TerminateInstances"]).await;
+}
+
+/// `end` are the calls by which an instance that is drained ends, in order.
+async fn instances_come_and_leave<P: Place>(place: &P, end: &[&str]) {
+    let name = place.name();
+    let declare = |count: u32| place.commit(&place.text(&place.manifest(count)));
+    declare(2);
+    let (source, limit) = (place.repository(), P::LIMIT.to_string());
+    let apply = || place.evenkeel(&["apply", source.to_str().unwrap(), "--timeout", &limit]);
+    let applied = apply();
+    assert!(applied.status.success(), "{}", words(&applied));
+    place.assert_in_service(2);
+
+    let mut controller = place.start(&[]);
+    let load = Load::on(&place.address());
+    let revision = declare(3);
+    controller.until_converged(name, &revision, P::LIMIT).await;
+    place.assert_in_service(3);
+    let refused = apply();
     assert!(words(&refused).contains("another controller"), "{}", words(&refused));
-    let leaving = fleet.instances();
+    let leaving = place.instances();
 
     let since = GROUND.last_call();
-    let revision = fleet.commit(&Manifest::new(name, region, 1).text());
+    let revision = declare(1);
     controller.until_converged(name, &revision, 120).await;
     load.end().await.assert_none_lost(300);
 
-    let left: BTreeSet<String> =
-        fleet.instance_records().iter().map(|i| i["Hostname"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(left, BTreeSet::from(["docker1".to_owned()]));
-    fleet.assert_in_service(1);
-    let calls = GROUND.calls(region, since);
-    let at = |operation: &str, id: &str| {
-        let found = calls.iter().position(|(called, request)| called == operation && request.to_string().contains(id));
-        found.unwrap_or_else(|| panic!("{operation} of {id} was never called: {calls:#?}"))
+    assert_eq!(place.instances().keys().collect::<Vec<_>>(), ["docker1"]);
+    place.assert_in_service(1);
+    let calls = GROUND.calls(place.region(), since);
+    let at = |operation: &str, instance: &Instance| {
+        let is_of = |request: String| [&instance.id, &instance.ec2_id].into_iter().any(|id| request.contains(id));
+        let found = calls.iter().position(|(called, request)| called == operation && is_of(request.to_string()));
+        found.unwrap_or_else(|| panic!("{operation} of {} was never called: {calls:#?}", instance.hostname))
     };
-    let order: Vec<usize> = ["docker3", "docker2"]
-        .iter()
-        .flat_map(|hostname| {
-            let instance = &leaving[*hostname];
-            [
-                at("DeregisterInstancesFromLoadBalancer", &instance.ec2_id),
-                at("StopInstance", &instance.id),
-                at("DeleteInstance", &instance.id),
-            ]
-        })
-        .collect();
-    assert!(order.is_sorted(), "each is drained, stopped and deleted, the newest first: {order:?} of {calls:#?}");
+    let mut order = Vec::new();
+    for hostname in ["docker3", "docker2"] {
+        order.push(at(P::OUT, &leaving[hostname]));
+        order.extend(end.iter().map(|operation| at(operation, &leaving[hostname])));
+    }
+    assert!(order.is_sorted(), "each is drained and then ended, the newest first: {order:?} of {calls:#?}");
 }

@@ -1,13 +1,18 @@
 //! What one test has for itself: a stack's name, a region, a balancer, a git repository; cleared away at the end.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::{sync::RwLockReadGuard, time::Instant};
 
 use super::{
-    controller::Controller,
-    ground::{GROUND, Instance, TURN, claim, run},
+    ground::{GROUND, Instance, TURN, claim},
+    manifest::{Manifest, shop},
+    place::Place,
+    repository::Repository,
 };
 
 /// Uses the proving ground beside the other tests.
@@ -19,14 +24,14 @@ pub async fn beside_others() -> RwLockReadGuard<'static, ()> {
 pub struct Fleet {
     pub name: String,
     pub region: String,
-    dir: tempfile::TempDir,
+    files: Repository,
 }
 
 impl Fleet {
     /// A balancer that listens on port 80 and drains, an empty repository, and nothing of an earlier run.
     pub fn new(name: &str, region: &str) -> Fleet {
         claim("opsworks", region, name);
-        let fleet = Fleet { name: name.into(), region: region.into(), dir: tempfile::tempdir().unwrap() };
+        let fleet = Fleet { name: name.into(), region: region.into(), files: Repository::empty() };
         fleet.clear();
         let zone = format!("{region}a");
         let steps: [(&str, &[(&str, &str)]); 3] = [
@@ -62,8 +67,6 @@ impl Fleet {
             let arguments = [&[("LoadBalancerName", name)], arguments].concat();
             GROUND.elb(region, operation, &arguments).unwrap_or_else(|error| panic!("{operation}: {error}"));
         }
-        fs::create_dir(fleet.repository()).unwrap();
-        fleet.git(&["init", "-q", "-b", "main"]);
         fleet
     }
 
@@ -73,43 +76,6 @@ impl Fleet {
             let _ = GROUND.try_control("POST", "reset", Some(json!({"stack": stack["StackId"]})));
         }
         let _ = GROUND.elb(&self.region, "DeleteLoadBalancer", &[("LoadBalancerName", &self.name)]);
-    }
-
-    pub fn dir(&self) -> PathBuf {
-        self.dir.path().to_owned()
-    }
-
-    pub fn repository(&self) -> PathBuf {
-        self.dir.path().join("manifests")
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        let repository = self.repository();
-        let who = ["-c", "user.name=Ops", "-c", "user.email=ops@example.com", "-c", "commit.gpgsign=false"];
-        run("git", &[&["-C", repository.to_str().unwrap()], &who[..], arguments].concat())
-    }
-
-    /// Commits the text as the stack's manifest; the revision as Evenkeel calls it.
-    pub fn commit(&self, text: &str) -> String {
-        self.commit_file("stack.yaml", text)
-    }
-
-    pub fn commit_file(&self, name: &str, text: &str) -> String {
-        fs::write(self.repository().join(name), text).unwrap();
-        self.git(&["add", "-A"]);
-        self.git(&["commit", "-q", "-m", "A change"]);
-        self.git(&["rev-parse", "--short=12", "HEAD"]).trim().to_owned()
-    }
-
-    /// `evenkeel run` on the repository.
-    pub fn start(&self, options: &[&str]) -> Controller {
-        self.start_with(options, &[])
-    }
-
-    /// The same, with more in its environment.
-    pub fn start_with(&self, options: &[&str], env: &[(&str, &str)]) -> Controller {
-        let source = format!("git+file://{}", self.repository().display());
-        Controller::start_with(&source, &self.dir(), options, env)
     }
 
     /// One call of OpsWorks' API, as anybody with a console could make it.
@@ -146,17 +112,50 @@ impl Fleet {
     pub fn instance_records(&self) -> Vec<Value> {
         self.described("DescribeInstances", "Instances")
     }
+}
 
-    /// The running instances, by hostname.
-    pub fn instances(&self) -> BTreeMap<String, Instance> {
+impl Place for Fleet {
+    const OUT: &'static str = "DeregisterInstancesFromLoadBalancer";
+    const IN: &'static str = "RegisterInstancesWithLoadBalancer";
+    const LIMIT: u64 = 150;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+
+    fn files(&self) -> &Repository {
+        &self.files
+    }
+
+    fn text(&self, manifest: &Manifest) -> String {
+        manifest.text()
+    }
+
+    fn shop(&self, release: &str) -> String {
+        shop(&self.name, &self.region, release)
+    }
+
+    fn instances(&self) -> BTreeMap<String, Instance> {
         let id = self.stack_id();
         let all = GROUND.control("GET", "instances", None);
         let ours = all.as_array().unwrap().iter().filter(|seen| seen["stack"] == *id);
         ours.filter_map(Instance::read).map(|instance| (instance.hostname.clone(), instance)).collect()
     }
 
-    pub fn instance(&self, hostname: &str) -> Instance {
-        self.instances().remove(hostname).unwrap_or_else(|| panic!("no instance {hostname}"))
+    fn made(&self) -> BTreeSet<String> {
+        let all = [
+            (self.stacks(), "StackId"),
+            (self.layers(), "LayerId"),
+            (self.apps(), "AppId"),
+            (self.instance_records(), "InstanceId"),
+            (self.instance_records(), "Ec2InstanceId"),
+        ];
+        let ids = all.iter().flat_map(|(records, key)| records.iter().map(|record| record[*key].as_str().unwrap()));
+        ids.map(str::to_owned).collect()
     }
 
     fn balancer(&self) -> Value {
@@ -166,22 +165,16 @@ impl Fleet {
         found.expect("the balancer").clone()
     }
 
-    /// Where the balancer listens.
-    pub fn address(&self) -> String {
-        format!("{}:80", self.balancer()["address"].as_str().unwrap())
-    }
-
-    /// The EC2 ids that the balancer sends requests to.
-    pub fn in_service(&self) -> Vec<String> {
+    fn in_service(&self) -> Vec<String> {
         let balancer = self.balancer();
         let servers = balancer["servers"].as_array().unwrap().iter();
         let up = servers.filter(|server| server["state"] == "registered" && server["status"] == "UP");
         up.map(|server| server["ec2_instance_id"].as_str().unwrap().to_owned()).collect()
     }
 
-    pub fn assert_in_service(&self, count: usize) {
-        let balancer = self.balancer();
-        assert_eq!(self.in_service().len(), count, "{balancer:#}");
+    fn take_out(&self, instance: &Instance) {
+        let request = [("LoadBalancerName", &*self.name), ("Instances.member.1.InstanceId", &instance.ec2_id)];
+        GROUND.elb(&self.region, Fleet::OUT, &request).unwrap_or_else(|error| panic!("{}: {error}", Fleet::OUT));
     }
 }
 

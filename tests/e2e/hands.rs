@@ -10,6 +10,7 @@ use super::{
     fleet::{Fleet, beside_others},
     ground::{GROUND, run},
     manifest::Manifest,
+    place::Place,
 };
 
 const OTHERS: &str = "    - name: talker\n      image: registry.example.com/shop/busybox:1.0\n      replicas: 2\n      \

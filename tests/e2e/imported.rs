@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::{SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{Arc, Mutex},
     thread,
@@ -14,12 +14,13 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    controller::{Controller, evenkeel, words},
+    controller::{evenkeel, words},
     databases::Database,
     ec2,
     fleet::{Fleet, beside_others, until},
     ground::{ACCOUNT, GROUND, Instance, run},
     load::Load,
+    place::Place,
     receiver::Receiver,
 };
 
@@ -59,49 +60,17 @@ impl Syslog {
     }
 }
 
-/// Where the shop stands, whoever runs its instances.
-trait Place {
-    fn dir(&self) -> PathBuf;
-    fn commit(&self, manifests: &str) -> String;
-    fn start(&self, options: &[&str]) -> Controller;
-    fn instances(&self) -> BTreeMap<String, Instance>;
-    fn address(&self) -> String;
-    fn in_service(&self) -> Vec<String>;
-    /// What the operator does beside the controller.
+/// What the operator does beside the controller.
+trait Operated: Place {
+    /// Whether everything is done by now.
     fn set_up(&self) -> bool {
         true
     }
 }
 
-/// `what` of both fleets is called the same.
-macro_rules! place {
-    ($fleet:ty { $($more:item)* }) => {
-        impl Place for $fleet {
-            fn dir(&self) -> PathBuf {
-                <$fleet>::dir(self)
-            }
-            fn commit(&self, manifests: &str) -> String {
-                <$fleet>::commit(self, manifests)
-            }
-            fn start(&self, options: &[&str]) -> Controller {
-                <$fleet>::start(self, options)
-            }
-            fn instances(&self) -> BTreeMap<String, Instance> {
-                <$fleet>::instances(self)
-            }
-            fn address(&self) -> String {
-                <$fleet>::address(self)
-            }
-            fn in_service(&self) -> Vec<String> {
-                <$fleet>::in_service(self)
-            }
-            $($more)*
-        }
-    };
-}
+impl Operated for ec2::fleet::Fleet {}
 
-place!(ec2::fleet::Fleet {});
-place!(Fleet {
+impl Operated for Fleet {
     /// The authority that vouches for the registry is put on instances of OpsWorks by their recipes.
     fn set_up(&self) -> bool {
         let of = "/etc/docker/certs.d/registry.example.com";
@@ -115,7 +84,7 @@ place!(Fleet {
             all.len() == 2 && all.values().all(is_put)
         }
     }
-});
+}
 
 /// What one test has, whoever runs its instances.
 struct Shop {
@@ -289,11 +258,9 @@ impl Shop {
 
     /// Waits until the job has run, and compares what Evenkeel has on record with what the database has of it: each time once.
     /// One that was due before the tables were there has failed.
-    async fn assert_tidied_once_per_time(&self, dir: &Path, instance: &Instance) {
-        let state = dir.join("state");
-        let state = state.to_str().unwrap();
+    async fn assert_tidied_once_per_time(&self, place: &impl Place, instance: &Instance) {
         until("the job has run, each time once", 90, || {
-            let output = evenkeel(&["history", "amazing application/nightly", "--json", "--state", state]);
+            let output = place.evenkeel(&["history", "amazing application/nightly", "--json"]);
             assert!(output.status.success(), "{}", words(&output));
             let history: Value = serde_json::from_slice(&output.stdout).unwrap();
             let runs = history["runs"].as_array().unwrap();
@@ -307,19 +274,18 @@ impl Shop {
     }
 
     /// From nothing to all of it; then another release of the app while requests go on.
-    async fn runs(&self, manifests: &str, place: &impl Place) {
-        let dir = place.dir();
+    async fn runs(&self, manifests: &str, place: &impl Operated) {
         let revision = place.commit(manifests);
         let mut controller = place.start(&["--secrets-poll", "2"]);
         until("the operator's part is done", 150, || place.set_up()).await;
         controller.until_converged(self.name, &revision, 300).await;
-        assert_eq!(place.in_service().len(), 2);
+        place.assert_in_service(2);
         let (address, all) = (place.address(), place.instances());
         self.assert_whole(&address, &all).await;
         let one = &all["docker1"];
         assert_eq!(self.migrations(one), ["1.0"], "the migration ran once");
         until("Rollbar is told", 20, || self.told() == [self.notice("53c04f6")]).await;
-        self.assert_tidied_once_per_time(&dir, one).await;
+        self.assert_tidied_once_per_time(place, one).await;
 
         let by_hand = |all: &BTreeMap<String, Instance>| -> Vec<String> {
             let of = |instance: &Instance| {
@@ -354,7 +320,7 @@ impl Shop {
                 until("a line of the new release was forwarded", 20, forwarded).await;
             }
         }
-        self.assert_tidied_once_per_time(&dir, one).await;
+        self.assert_tidied_once_per_time(place, one).await;
     }
 }
 

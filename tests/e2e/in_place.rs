@@ -3,27 +3,35 @@
 use std::fs;
 
 use super::{
-    controller::Controller,
+    ec2,
     fleet::{Fleet, beside_others},
     load::Load,
-    manifest::shop,
+    place::Place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn on_a_lone_instance_replicas_are_swapped_one_by_one_and_what_has_only_one_is_refused() {
+async fn on_a_lone_instance_of_opsworks_replicas_are_swapped_one_by_one_and_what_has_only_one_is_refused() {
     let _turn = beside_others().await;
-    let (name, region) = ("lone", "me-south-1");
-    let fleet = Fleet::new(name, region);
-    let lone = |release: &str| shop(name, region, release).replace("count: 2", "count: 1");
-    let file = fleet.repository().join("stack.yaml");
+    replicas_take_turns(&Fleet::new("lone", "me-south-1")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_a_lone_instance_of_ec2_replicas_are_swapped_one_by_one_and_what_has_only_one_is_refused() {
+    let _turn = beside_others().await;
+    replicas_take_turns(&ec2::fleet::Fleet::new("ec2lone", "me-south-1")).await;
+}
+
+async fn replicas_take_turns<P: Place>(place: &P) {
+    let name = place.name();
+    let lone = |release: &str| place.shop(release).replace("count: 2", "count: 1");
+    let (source, file) = (place.repository(), place.repository().join("stack.yaml"));
     fs::write(&file, lone("1.0")).unwrap();
-    let source = fleet.repository();
-    let mut controller = Controller::start(source.to_str().unwrap(), &fleet.dir(), &[]);
-    let converged = controller.until(name, "converged", 120, |status| status.phase() == "Converged").await;
+    let mut controller = place.start_on(source.to_str().unwrap(), &[], &[]);
+    let converged = controller.until(name, "converged", P::LIMIT, |status| status.phase() == "Converged").await;
     let first = converged.revision().to_owned();
-    let instance = fleet.instance("docker1");
+    let instance = place.instance("docker1");
     let mark = instance.log_mark();
-    let load = Load::on(&fleet.address());
+    let load = Load::on(&place.address());
 
     fs::write(&file, lone("1.1")).unwrap();
     let second = controller
@@ -37,7 +45,7 @@ async fn on_a_lone_instance_replicas_are_swapped_one_by_one_and_what_has_only_on
         assert!(containers[replica].image.ends_with("app:1.1"), "{}", containers[replica].image);
     }
     assert!(instance.mutations(mark).iter().any(|call| call.contains("/stop")), "the swap went through the engine");
-    fleet.assert_in_service(1);
+    place.assert_in_service(1);
 
     // nginx has one replica, on the only instance: replacing it would interrupt, and nobody allowed that.
     let mark = instance.log_mark();

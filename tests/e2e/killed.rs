@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use super::{
     controller::Controller,
+    ec2,
     fleet::{Fleet, beside_others, until},
     ground::{GROUND, Instance},
     load::Load,
-    manifest::{Manifest, shop},
+    manifest::Manifest,
+    place::Place,
 };
 
 /// A moment of a swap: what has just happened when the controller is killed (`kill -9`), or told to stop.
@@ -29,15 +31,15 @@ enum Sign {
 
 /// What has been asked for since the swap began.
 struct Since<'a> {
-    fleet: &'a Fleet,
+    region: &'a str,
     instances: Vec<(Instance, u64)>,
     call: u64,
 }
 
 impl Since<'_> {
-    fn now(fleet: &Fleet) -> Since<'_> {
-        let instances = fleet.instances().into_values().map(|i| (i.clone(), i.log_mark())).collect();
-        Since { fleet, instances, call: GROUND.last_call() }
+    fn now(place: &impl Place) -> Since<'_> {
+        let instances = place.instances().into_values().map(|i| (i.clone(), i.log_mark())).collect();
+        Since { region: place.region(), instances, call: GROUND.last_call() }
     }
 
     fn has_come(&self, moment: &Moment) -> bool {
@@ -47,15 +49,12 @@ impl Since<'_> {
                 instance.mutations(*mark).iter().filter(|call| call.contains(what)).count() >= times
             }
             Sign::Called(operation) => GROUND
-                .calls(&self.fleet.region, self.call)
+                .calls(self.region, self.call)
                 .iter()
                 .any(|(called, request)| called == operation && request.to_string().contains(&instance.ec2_id)),
         }
     }
 }
-
-const OUT: &str = "DeregisterInstancesFromLoadBalancer";
-const IN: &str = "RegisterInstancesWithLoadBalancer";
 
 fn moment(what: &'static str, on: &'static str, sign: Sign) -> Moment {
     Moment { what, on, sign, gently: false }
@@ -66,50 +65,59 @@ fn gently(moment: Moment) -> Moment {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_controller_killed_at_any_moment_of_a_swap_finishes_it_when_it_is_back_and_no_request_is_lost() {
+async fn on_opsworks_a_controller_killed_at_any_moment_of_a_swap_finishes_it_when_it_is_back_and_no_request_is_lost() {
     let _turn = beside_others().await;
-    let fleet = Fleet::new("killed", "eu-west-3");
-    let first = fleet.commit(&shop("killed", "eu-west-3", "1.0"));
-    let mut controller = fleet.start(&[]);
-    controller.until_converged("killed", &first, 150).await;
-    let load = Load::on(&fleet.address());
+    swaps_with_kills(&Fleet::new("killed", "eu-west-3")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_a_controller_killed_at_any_moment_of_a_swap_finishes_it_when_it_is_back_and_no_request_is_lost() {
+    let _turn = beside_others().await;
+    swaps_with_kills(&ec2::fleet::Fleet::new("ec2swapped", "eu-west-3")).await;
+}
+
+async fn swaps_with_kills<P: Place>(place: &P) {
+    let first = place.commit(&place.shop("1.0"));
+    let mut controller = place.start(&[]);
+    controller.until_converged(place.name(), &first, P::LIMIT).await;
+    let load = Load::on(&place.address());
 
     let moments = [
         moment("the image is being pulled", "docker2", Sign::Asked("images/create", 1)),
-        moment("the instance is being drained", "docker1", Sign::Called(OUT)),
+        moment("the instance is being drained", "docker1", Sign::Called(P::OUT)),
         moment("app0 was told to stop", "docker1", Sign::Asked("/stop", 1)),
         moment("the new app0 was created", "docker1", Sign::Asked("create?name=app0", 1)),
         moment("app1 was put aside", "docker1", Sign::Asked("/rename", 2)),
-        moment("the instance is about to be in service again", "docker1", Sign::Called(IN)),
-        moment("the second instance is being drained", "docker2", Sign::Called(OUT)),
+        moment("the instance is about to be in service again", "docker1", Sign::Called(P::IN)),
+        moment("the second instance is being drained", "docker2", Sign::Called(P::OUT)),
         moment("app1 of the second instance was told to stop", "docker2", Sign::Asked("/stop", 2)),
     ];
-    controller = swap_with_kills(&fleet, controller, "1.1", &load, &moments).await;
+    controller = swap_with_kills(place, controller, "1.1", &load, &moments).await;
     let moments = [
         moment("app0 was put aside", "docker1", Sign::Asked("/rename", 1)),
         moment("the new app0 was started", "docker1", Sign::Asked("/start", 1)),
         moment("the new app1 was started, all is done but registering", "docker1", Sign::Asked("/start", 2)),
         moment("app0 of the second instance was created", "docker2", Sign::Asked("create?name=app0", 1)),
         gently(moment("app1 of the second instance was told to stop", "docker2", Sign::Asked("/stop", 2))),
-        moment("the second instance is about to be in service again", "docker2", Sign::Called(IN)),
+        moment("the second instance is about to be in service again", "docker2", Sign::Called(P::IN)),
         moment("what was kept is being removed", "docker1", Sign::Asked("DELETE", 1)),
     ];
-    let controller = swap_with_kills(&fleet, controller, "1.0", &load, &moments).await;
+    let controller = swap_with_kills(place, controller, "1.0", &load, &moments).await;
 
     load.end().await.assert_none_lost(1000);
     drop(controller);
 }
 
 async fn swap_with_kills(
-    fleet: &Fleet,
+    place: &impl Place,
     controller: Controller,
     release: &str,
     load: &Load,
     moments: &[Moment],
 ) -> Controller {
-    let since = Since::now(fleet);
+    let since = Since::now(place);
     let began = Instant::now();
-    let revision = fleet.commit(&shop(&fleet.name, &fleet.region, release));
+    let revision = place.commit(&place.shop(release));
     let mut controller = controller;
     for moment in moments {
         // Some moments pass while the controller is away: then it is killed at once, which is as good a moment.
@@ -121,11 +129,11 @@ async fn swap_with_kills(
         } else {
             controller.kill();
         }
-        controller = fleet.start(&[]);
+        controller = place.start(&[]);
     }
-    controller.until_converged(&fleet.name, &revision, 120).await;
-    fleet.assert_in_service(2);
-    for instance in fleet.instances().values() {
+    controller.until_converged(place.name(), &revision, 120).await;
+    place.assert_in_service(2);
+    for instance in place.instances().values() {
         let containers = instance.containers();
         let names: Vec<&String> = containers.keys().collect();
         assert_eq!(names, ["app0", "app1", "haproxy0", "nginx0", "redis0", "worker0"], "{}", instance.hostname);

@@ -2,6 +2,7 @@
 //!
 //! `localstack/up` first, then `cargo test --features e2e --test e2e`. The tests find the proving ground by
 //! `EVENKEEL_TESTBED`, or in `.testbed` of this repository. Every test has a stack, a balancer and a region of its own.
+//! What holds whoever runs the instances is written once, for a [`place::Place`], and tested on each provider.
 
 mod bad_input;
 mod controller;
@@ -20,11 +21,13 @@ mod load;
 mod manifest;
 mod operator;
 mod options;
+mod place;
 #[path = "../notifications/receiver.rs"]
 #[allow(dead_code)]
 mod receiver;
 mod registries;
 mod releases;
+mod repository;
 mod rollouts;
 mod scaling;
 mod secrets;

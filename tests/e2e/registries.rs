@@ -10,6 +10,7 @@ use super::{
     ground::{ACCOUNT, GROUND},
     load::Load,
     manifest::Manifest,
+    place::Place,
     secrets::texts,
 };
 

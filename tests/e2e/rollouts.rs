@@ -9,9 +9,10 @@ use std::{
 
 use super::{
     controller::{Controller, Status},
+    ec2,
     fleet::{Fleet, beside_others, until},
     load::Load,
-    manifest::shop,
+    place::Place,
 };
 
 /// How many.
@@ -26,54 +27,67 @@ const FREEZE: Duration = Duration::from_secs(30);
 const MOMENT: u64 = 15_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn ten_rollouts_behind_ports_that_nginx_publishes_lose_no_request_whatever_happens_meanwhile() {
-    ten_rollouts("ten", "us-west-1", 2).await;
+async fn on_opsworks_ten_rollouts_behind_ports_that_nginx_publishes_lose_no_request_whatever_happens_meanwhile() {
+    let _turn = beside_others().await;
+    ten_rollouts(&Fleet::new("ten", "us-west-1"), 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_ten_rollouts_behind_ports_that_nginx_publishes_lose_no_request_whatever_happens_meanwhile() {
+    let _turn = beside_others().await;
+    ten_rollouts(&ec2::fleet::Fleet::new("ec2ten", "us-west-1"), 2).await;
 }
 
 /// Nobody can be drained: the two replicas take turns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn ten_rollouts_of_two_replicas_on_one_instance_lose_no_request_whatever_happens_meanwhile() {
-    ten_rollouts("turns", "ap-east-1", 1).await;
+async fn on_opsworks_ten_rollouts_of_two_replicas_on_one_instance_lose_no_request_whatever_happens_meanwhile() {
+    let _turn = beside_others().await;
+    ten_rollouts(&Fleet::new("turns", "ap-east-1"), 1).await;
 }
 
-async fn ten_rollouts(name: &'static str, region: &'static str, count: usize) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_ten_rollouts_of_two_replicas_on_one_instance_lose_no_request_whatever_happens_meanwhile() {
     let _turn = beside_others().await;
-    let fleet = Fleet::new(name, region);
-    let manifest = |release: &str| shop(name, region, release).replace("count: 2", &format!("count: {count}"));
-    let first = fleet.commit(&manifest("1.0"));
-    let mut controller = fleet.start(&[]);
-    controller.until_converged(name, &first, 150).await;
+    ten_rollouts(&ec2::fleet::Fleet::new("ec2turns", "ap-southeast-1"), 1).await;
+}
+
+async fn ten_rollouts<P: Place>(place: &P, count: usize) {
+    let name = place.name();
+    let manifest = |release: &str| place.shop(release).replace("count: 2", &format!("count: {count}"));
+    let first = place.commit(&manifest("1.0"));
+    let mut controller = place.start(&[]);
+    controller.until_converged(name, &first, P::LIMIT).await;
     let last = format!("docker{count}");
-    let load = Load::on(&fleet.address());
+    let load = Load::on(&place.address());
 
     let mut serves = "1.0";
     for number in 0..ROLLOUTS {
         let began = Instant::now();
         let next = if serves == "1.0" { "1.1" } else { "1.0" };
         let release = if number == SICK { "sick" } else { next };
-        let revision = fleet.commit(&manifest(release));
+        let revision = place.commit(&manifest(release));
         if number % 2 == 1 {
             let moment = Duration::from_millis(below(MOMENT));
             tokio::time::sleep(moment).await;
             eprintln!("{name}: rollout {number} ({release}): killed after {:.1}s", moment.as_secs_f64());
             controller.kill();
-            controller = fleet.start(&[]);
+            controller = place.start(&[]);
         }
         if number == FROZEN {
             under_way(&mut controller, name).await;
-            let instance = fleet.instance(&last);
+            let instance = place.instance(&last);
             instance.run(&["pkill", "-STOP", "-x", "dockerd"]);
             tokio::time::sleep(FREEZE).await;
             instance.run(&["pkill", "-CONT", "-x", "dockerd"]);
         }
         if number == SICK {
-            goes_back(&fleet, &mut controller, &revision).await;
+            goes_back(place, &mut controller, &revision).await;
         } else {
             controller.until_converged(name, &revision, 180).await;
             serves = next;
         }
-        every_replica_is(&fleet, serves);
-        fleet.assert_in_service(count);
+        every_replica_is(place, serves);
+        place.assert_in_service(count);
         eprintln!("{name}: rollout {number} ({release}) took {:.1}s", began.elapsed().as_secs_f64());
         let failed = load.so_far().failed;
         assert!(
@@ -91,18 +105,18 @@ async fn under_way(controller: &mut Controller, name: &str) {
 }
 
 /// The release before serves again, everywhere, and nobody had to say so.
-async fn goes_back(fleet: &Fleet, controller: &mut Controller, revision: &str) {
+async fn goes_back(place: &impl Place, controller: &mut Controller, revision: &str) {
     let back = |status: &Status| {
         status.revision() == revision && status.phase() == "Blocked" && !status.conditions("ReleaseFailed").is_empty()
     };
-    let status = controller.until(&fleet.name, "back on the release before", 180, back).await;
+    let status = controller.until(place.name(), "back on the release before", 180, back).await;
     let said = status.conditions("ReleaseFailed");
     assert!(said.iter().any(|message| message.contains("503")), "what the check answered is told: {said:?}");
-    until("every instance is in service", 30, || fleet.in_service().len() == fleet.instances().len()).await;
+    until("every instance is in service", 30, || place.in_service().len() == place.instances().len()).await;
 }
 
-fn every_replica_is(fleet: &Fleet, release: &str) {
-    for instance in fleet.instances().values() {
+fn every_replica_is(place: &impl Place, release: &str) {
+    for instance in place.instances().values() {
         let containers = instance.containers();
         for replica in ["app0", "app1"] {
             let found = &containers[replica];

@@ -15,6 +15,7 @@ use super::{
     ground::{ACCOUNT, GROUND, Instance, TURN},
     load::Load,
     manifest::Manifest,
+    place::Place,
 };
 
 /// What a stack's status tells of how many instances there are to be.

@@ -7,10 +7,12 @@ use serde_json::json;
 
 use super::{
     controller::{Controller, Status},
+    ec2,
     fleet::{Fleet, beside_others, until},
     ground::{GROUND, Instance, TURN, run},
     load::Load,
     manifest::Manifest,
+    place::Place,
 };
 
 fn stops(mutations: &[String]) -> usize {
@@ -18,20 +20,32 @@ fn stops(mutations: &[String]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_release_that_cannot_be_pulled_ends_at_once_or_is_never_healthy_leaves_the_old_one_serving() {
+async fn on_opsworks_a_release_that_cannot_be_pulled_or_ends_or_is_never_healthy_leaves_the_old_one_serving() {
     let _turn = beside_others().await;
-    let (name, region) = ("releases", "ap-northeast-2");
-    let fleet = Fleet::new(name, region);
-    let manifest = Manifest::new(name, region, 2);
-    let revision = fleet.commit(&manifest.text());
-    let mut controller = fleet.start(&[]);
-    controller.until_converged(name, &revision, 120).await;
-    let instances = fleet.instances();
-    let load = Load::on(&fleet.address());
+    let throttled = [("elb", "Throttling"), ("opsworks", "ThrottlingException")];
+    releases_fail(&Fleet::new("releases", "ap-northeast-2"), throttled).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_a_release_that_cannot_be_pulled_or_ends_or_is_never_healthy_leaves_the_old_one_serving() {
+    let _turn = beside_others().await;
+    let throttled = [("elbv2", "Throttling"), ("ec2", "RequestLimitExceeded")];
+    releases_fail(&ec2::fleet::Fleet::new("ec2releases", "ap-northeast-2"), throttled).await;
+}
+
+/// `throttled` are the services of the load balancers and of the instances, and what they say when they are asked too often.
+async fn releases_fail<P: Place>(place: &P, throttled: [(&str, &str); 2]) {
+    let (name, region) = (place.name(), place.region());
+    let manifest = place.manifest(2);
+    let revision = place.commit(&place.text(&manifest));
+    let mut controller = place.start(&[]);
+    controller.until_converged(name, &revision, P::LIMIT).await;
+    let instances = place.instances();
+    let load = Load::on(&place.address());
 
     // No such image: nothing is stopped for it.
     let marks: Vec<u64> = instances.values().map(Instance::log_mark).collect();
-    fleet.commit(&manifest.clone().image("web:nope").text());
+    place.commit(&place.text(&manifest.clone().image("web:nope")));
     let told = |status: &Status| {
         let said = status.conditions("ImageUnavailable");
         said.iter().any(|message| {
@@ -42,29 +56,27 @@ async fn a_release_that_cannot_be_pulled_ends_at_once_or_is_never_healthy_leaves
     for (instance, mark) in instances.values().zip(&marks) {
         assert_eq!(stops(&instance.mutations(*mark)), 0);
     }
-    fleet.assert_in_service(2);
+    place.assert_in_service(2);
 
     // It ends at once.
     let mark = instances["docker2"].log_mark();
-    fleet.commit(&manifest.clone().image("app:broken").text());
-    old_one_is_back(&fleet, &mut controller, "config/shop.ini: no such file").await;
+    place.commit(&place.text(&manifest.clone().image("app:broken")));
+    old_one_is_back(place, &mut controller, "config/shop.ini: no such file").await;
     assert_eq!(stops(&instances["docker2"].mutations(mark)), 0, "the release failed on docker1, docker2 was touched");
 
     // It runs, and is never healthy.
     let mark = instances["docker2"].log_mark();
-    fleet.commit(&manifest.clone().image("app:sick").text());
-    old_one_is_back(&fleet, &mut controller, "503").await;
+    place.commit(&place.text(&manifest.clone().image("app:sick")));
+    old_one_is_back(place, &mut controller, "503").await;
     assert_eq!(stops(&instances["docker2"].mutations(mark)), 0, "the release failed on docker1, docker2 was touched");
 
     // A good one goes through after that, and nothing of the failed ones is left; though AWS throttles now, and what it
     // tells of load balancers is old.
-    let _faults = [
-        json!({"service": "elb", "region": region, "lag": 1.5}),
-        json!({"service": "elb", "region": region, "error": "Throttling", "times": 6}),
-        json!({"service": "opsworks", "region": region, "error": "ThrottlingException", "times": 6}),
-    ]
-    .map(|fault| GROUND.fault(fault));
-    let revision = fleet.commit(&manifest.image("web:1.1").text());
+    let _lag = GROUND.fault(json!({"service": throttled[0].0, "region": region, "lag": 1.5}));
+    let _faults = throttled.map(|(service, error)| {
+        GROUND.fault(json!({"service": service, "region": region, "error": error, "times": 6}))
+    });
+    let revision = place.commit(&place.text(&manifest.image("web:1.1")));
     let status = controller.until_converged(name, &revision, 90).await;
     assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
     load.end().await.assert_none_lost(600);
@@ -75,16 +87,16 @@ async fn a_release_that_cannot_be_pulled_ends_at_once_or_is_never_healthy_leaves
     }
 }
 
-async fn old_one_is_back(fleet: &Fleet, controller: &mut Controller, words: &'static str) {
+async fn old_one_is_back(place: &impl Place, controller: &mut Controller, words: &'static str) {
     let what = format!("told that the release failed: {words}");
     // On the instance where it failed it is said when the old container serves again.
     let failed = |status: &Status| {
         let said = status.conditions("ReleaseFailed");
         said.iter().any(|message| message.starts_with("docker1/web0: ") && message.contains(words))
     };
-    controller.until(&fleet.name, &what, 90, failed).await;
-    until("both instances are in service", 20, || fleet.in_service().len() == 2).await;
-    for instance in fleet.instances().values() {
+    controller.until(place.name(), &what, 90, failed).await;
+    until("both instances are in service", 20, || place.in_service().len() == 2).await;
+    for instance in place.instances().values() {
         let web = &instance.containers()["web0"];
         assert!(web.image.ends_with("web:1.0") && web.state == "running", "{}: {web:?}", instance.hostname);
     }
@@ -172,17 +184,27 @@ async fn the_other_is_looked_after(good: &Instance) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn while_aws_is_away_everything_goes_on_serving_and_when_it_is_back_nothing_is_doubled() {
+async fn on_opsworks_while_aws_is_away_everything_goes_on_serving_and_when_it_is_back_nothing_is_doubled() {
     let _alone = TURN.write().await;
-    let (name, region) = ("away", "ap-southeast-2");
-    let fleet = Fleet::new(name, region);
-    let revision = fleet.commit(&Manifest::new(name, region, 2).text());
-    let mut controller = fleet.start(&["--resync", "2"]);
-    controller.until_converged(name, &revision, 120).await;
-    let before = (fleet.stacks(), fleet.layers(), fleet.apps(), fleet.instances());
-    let instance = before.3["docker1"].clone();
-    let marks: Vec<u64> = before.3.values().map(Instance::log_mark).collect();
-    let load = Load::on(&fleet.address());
+    aws_is_away(&Fleet::new("away", "ap-southeast-2")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_while_aws_is_away_everything_goes_on_serving_and_when_it_is_back_nothing_is_doubled() {
+    let _alone = TURN.write().await;
+    aws_is_away(&ec2::fleet::Fleet::new("ec2away", "ap-southeast-2")).await;
+}
+
+async fn aws_is_away<P: Place>(place: &P) {
+    let name = place.name();
+    let revision = place.commit(&place.text(&place.manifest(2)));
+    let mut controller = place.start(&["--resync", "2"]);
+    controller.until_converged(name, &revision, P::LIMIT).await;
+    let (made, instances) = (place.made(), place.instances());
+    let instance = instances["docker1"].clone();
+    let marks = || -> Vec<u64> { instances.values().map(Instance::log_mark).collect() };
+    let before = marks();
+    let load = Load::on(&place.address());
 
     let back = Back;
     script("stop-api");
@@ -192,10 +214,10 @@ async fn while_aws_is_away_everything_goes_on_serving_and_when_it_is_back_nothin
     let sent = load.so_far().sent;
     until("requests are answered without AWS", 10, || load.so_far().sent > sent + 300).await;
     load.end().await.assert_none_lost(100);
-    for (instance, mark) in before.3.values().zip(marks) {
+    for (instance, mark) in instances.values().zip(before) {
         assert_eq!(instance.mutations(mark), Vec::<String>::new());
     }
-    let marks: Vec<u64> = before.3.values().map(Instance::log_mark).collect();
+    let before = marks();
     instance.docker(&["rm", "-f", "web0"]);
     until("the removed container is back, though AWS is not", 40, || {
         instance.containers().get("web0").is_some_and(|web| web.state == "running")
@@ -205,18 +227,9 @@ async fn while_aws_is_away_everything_goes_on_serving_and_when_it_is_back_nothin
 
     controller.until_converged(name, &revision, 90).await;
     assert_eq!(instance.containers()["web0"].state, "running");
-    let ids = |records: &[serde_json::Value], key: &str| {
-        records.iter().map(|record| record[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(ids(&fleet.stacks(), "StackId"), ids(&before.0, "StackId"));
-    assert_eq!(ids(&fleet.layers(), "LayerId"), ids(&before.1, "LayerId"));
-    assert_eq!(ids(&fleet.apps(), "AppId"), ids(&before.2, "AppId"));
-    let ec2 = |all: &std::collections::BTreeMap<String, Instance>| {
-        all.values().map(|instance| instance.ec2_id.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(ec2(&fleet.instances()), ec2(&before.3));
-    until("both instances are in service", 20, || fleet.in_service().len() == 2).await;
-    for (instance, mark) in before.3.values().zip(marks) {
+    assert_eq!(place.made(), made);
+    until("both instances are in service", 20, || place.in_service().len() == 2).await;
+    for (instance, mark) in instances.values().zip(before) {
         assert_eq!(stops(&instance.mutations(mark)), 0, "{:#?}", instance.mutations(mark));
     }
 }

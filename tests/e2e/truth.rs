@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use super::{
     controller::{evenkeel, words},
     fleet::{Fleet, beside_others},
+    place::Place,
 };
 
 const SCENARIO: &str = "on-real-engines-it-goes-in-the-same-order";

@@ -7,6 +7,7 @@ use crate::{
     controller::Status,
     fleet::beside_others,
     ground::{ACCOUNT, GROUND},
+    place::Place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

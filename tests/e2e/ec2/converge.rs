@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{fleet::Fleet, manifest::shop};
 use crate::{
-    controller::{Controller, evenkeel, words},
+    controller::{Controller, words},
     fleet::{beside_others, until},
     ground::{GROUND, Instance, is_mutation},
     load::Load,
+    place::Place,
 };
 
 const MEMORY_MB: f64 = 80.0;
@@ -66,33 +67,30 @@ fn everything_is_there(fleet: &Fleet) {
         2,
         "{volumes:#?}"
     );
-    let state = fleet.dir().join("state");
-    let certificates = fleet.certificates();
-    let source = fleet.repository().join("stack.yaml");
-    let [source, state, certificates] = [source, state, certificates].map(|path| path.to_str().unwrap().to_owned());
-    let plan = evenkeel(&["plan", &source, "--state", &state, "--docker-certs", &certificates]);
+    let plan = fleet.evenkeel(&["plan", fleet.repository().join("stack.yaml").to_str().unwrap()]);
     assert_eq!(plan.status.code(), Some(0), "{}", words(&plan));
 }
 
-/// At most one Describe of each kind and page for every full pass, and nothing that changes anything.
+/// At most one question of each kind and page for every pass, and nothing that changes anything.
 async fn passes_at_rest_ask_once_and_change_nothing(fleet: &Fleet, controller: &mut Controller) {
+    const PASSES: usize = 4;
     let instances = fleet.instances();
     let marks: Vec<u64> = instances.values().map(|instance| instance.log_mark()).collect();
+    // From the end of one pass to the end of the last one: what is asked in between is what these passes ask.
+    controller.passes(&fleet.name, 1, 20).await;
     let since = GROUND.last_call();
-    let passes = |calls: &[(String, serde_json::Value)]| calls.iter().filter(|(o, _)| o == "DescribeInstances").count();
-    until("three more full passes", 40, || passes(&GROUND.calls(&fleet.region, since)) >= 4).await;
+    controller.passes(&fleet.name, PASSES, 20).await;
     let calls = GROUND.calls(&fleet.region, since);
     let changing: Vec<_> = calls.iter().filter(|(operation, _)| is_mutation(operation)).collect();
     assert!(changing.is_empty(), "AWS was changed at rest: {changing:#?}");
-    let passes = passes(&calls);
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (operation, _) in &calls {
-        *counts.entry(operation).or_default() += 1;
+    let mut asked: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for (operation, request) in &calls {
+        *asked.entry((operation, request.to_string())).or_default() += 1;
     }
-    // Load balancers are looked at between the full passes as well: their word is what an instance is drained by.
-    let of_ec2 = |operation: &&str| !operation.contains("Target") && !operation.contains("LoadBalancer");
-    for (operation, times) in counts.iter().filter(|(operation, _)| of_ec2(operation)) {
-        assert!(*times <= passes, "{operation} was called {times} times in {passes} passes: {counts:#?}");
+    let too_often: Vec<_> = asked.iter().filter(|(_, times)| **times > PASSES).collect();
+    assert!(too_often.is_empty(), "in {PASSES} passes these were asked more often: {too_often:#?}\nof {asked:#?}");
+    for operation in ["DescribeInstances", "DescribeVolumes", "DescribeTargetHealth"] {
+        assert!(asked.keys().any(|(asked, _)| *asked == operation), "{operation} was never asked: {asked:#?}");
     }
     for (instance, mark) in instances.values().zip(marks) {
         let changing = instance.mutations(mark);
@@ -107,9 +105,7 @@ async fn the_instances_are_replaced_one_at_a_time(fleet: &Fleet, controller: &mu
     let text = shop(fleet, "1.1", "t3.large");
     let file = fleet.dir().join("next.yaml");
     std::fs::write(&file, &text).unwrap();
-    let (state, certificates) = (fleet.dir().join("state"), fleet.certificates());
-    let [file, state, certificates] = [file, state, certificates].map(|path| path.to_str().unwrap().to_owned());
-    let plan = evenkeel(&["plan", &file, "--state", &state, "--docker-certs", &certificates]);
+    let plan = fleet.evenkeel(&["plan", file.to_str().unwrap()]);
     let planned = String::from_utf8_lossy(&plan.stdout).into_owned();
     assert_eq!(plan.status.code(), Some(2), "{}", words(&plan));
     for step in ["launch instance docker3 (t3.large", "only a new instance", "terminate instance docker"] {

@@ -1,13 +1,19 @@
 //! What one test has for itself on EC2: a stack's name, a region, a load balancer with its target group, certificates, a
 //! git repository; cleared away at the end.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde_json::{Value, json};
 
+use super::manifest::{self, Manifest};
 use crate::{
-    controller::{Controller, program},
-    ground::{ACCOUNT, GROUND, Instance, claim, elements, run},
+    controller::program,
+    ground::{ACCOUNT, GROUND, Instance, claim, elements},
+    place::Place,
+    repository::Repository,
 };
 
 const EC2: (&str, &str) = ("ec2", "2016-11-15");
@@ -21,7 +27,7 @@ pub struct Fleet {
     pub subnets: Vec<String>,
     pub group_id: String,
     vpc: String,
-    dir: tempfile::TempDir,
+    files: Repository,
 }
 
 impl Fleet {
@@ -44,7 +50,7 @@ impl Fleet {
             subnets: Vec::new(),
             group_id: String::new(),
             vpc: String::new(),
-            dir: tempfile::tempdir().unwrap(),
+            files: Repository::empty(),
         };
         fleet.clear();
         let subnets = fleet.ec2("DescribeSubnets", &[]);
@@ -52,23 +58,23 @@ impl Fleet {
         fleet.vpc = elements(&subnets, "vpcId").remove(0);
         fleet.group_id = elements(&fleet.ec2("DescribeSecurityGroups", &[]), "groupId").remove(0);
         assert!(fleet.subnets.len() >= 3, "{subnets}");
-        fs::create_dir(fleet.repository()).unwrap();
-        fleet.git(&["init", "-q", "-b", "main"]);
         fleet
     }
 
     fn clear(&self) {
         let _ = GROUND.try_control("POST", "reset", Some(json!({"stack": self.name})));
-        let named = |operation: &str, key: &str, wanted: &str| {
-            let answer = self.try_elbv2(operation, &[(key, &self.name)]).unwrap_or_default();
-            elements(&answer, wanted).into_iter().next()
-        };
-        if let Some(arn) = named("DescribeLoadBalancers", "Names.member.1", "LoadBalancerArn") {
+        if let Some(arn) = self.named("DescribeLoadBalancers", "LoadBalancerArn") {
             self.elbv2("DeleteLoadBalancer", &[("LoadBalancerArn", &arn)]);
         }
-        if let Some(arn) = named("DescribeTargetGroups", "Names.member.1", "TargetGroupArn") {
+        if let Some(arn) = self.named("DescribeTargetGroups", "TargetGroupArn") {
             self.elbv2("DeleteTargetGroup", &[("TargetGroupArn", &arn)]);
         }
+    }
+
+    /// The ARN of what has the stack's name.
+    fn named(&self, operation: &str, wanted: &str) -> Option<String> {
+        let answer = self.try_elbv2(operation, &[("Names.member.1", &self.name)]).unwrap_or_default();
+        elements(&answer, wanted).into_iter().next()
     }
 
     fn create_balancer(&self) {
@@ -126,45 +132,6 @@ impl Fleet {
         self.dir().join("certificates")
     }
 
-    pub fn dir(&self) -> PathBuf {
-        self.dir.path().to_owned()
-    }
-
-    pub fn repository(&self) -> PathBuf {
-        self.dir.path().join("manifests")
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        let repository = self.repository();
-        let who = ["-c", "user.name=Ops", "-c", "user.email=ops@example.com", "-c", "commit.gpgsign=false"];
-        run("git", &[&["-C", repository.to_str().unwrap()], &who[..], arguments].concat())
-    }
-
-    /// Commits the text as the stack's manifest; the revision as Evenkeel calls it.
-    pub fn commit(&self, text: &str) -> String {
-        self.commit_file("stack.yaml", text)
-    }
-
-    pub fn commit_file(&self, name: &str, text: &str) -> String {
-        fs::write(self.repository().join(name), text).unwrap();
-        self.git(&["add", "-A"]);
-        self.git(&["commit", "-q", "-m", "A change"]);
-        self.git(&["rev-parse", "--short=12", "HEAD"]).trim().to_owned()
-    }
-
-    /// `evenkeel run` on the repository.
-    pub fn start(&self, options: &[&str]) -> Controller {
-        self.start_with(options, &[])
-    }
-
-    /// The same, with more in its environment.
-    pub fn start_with(&self, options: &[&str], env: &[(&str, &str)]) -> Controller {
-        let source = format!("git+file://{}", self.repository().display());
-        let certificates = self.certificates();
-        let more = ["--docker-certs", certificates.to_str().unwrap()];
-        Controller::start_with(&source, &self.dir(), &[&more, options].concat(), env)
-    }
-
     /// One call of EC2's API, as anybody with a console could make it.
     pub fn ec2(&self, operation: &str, request: &[(&str, &str)]) -> String {
         GROUND
@@ -197,42 +164,6 @@ impl Fleet {
         all
     }
 
-    /// The running instances, by hostname.
-    pub fn instances(&self) -> BTreeMap<String, Instance> {
-        let records = self.records();
-        let running = records.iter().filter(|seen| seen["status"] == "running");
-        running.filter_map(Instance::read).map(|instance| (instance.hostname.clone(), instance)).collect()
-    }
-
-    pub fn instance(&self, hostname: &str) -> Instance {
-        self.instances().remove(hostname).unwrap_or_else(|| panic!("no instance {hostname}: {:#?}", self.records()))
-    }
-
-    fn balancer(&self) -> Value {
-        let all = GROUND.control("GET", "loadbalancers", None);
-        let mut all = all.as_array().unwrap().iter();
-        let found = all.find(|b| b["name"] == *self.name && b["region"] == *self.region && b["kind"] != "classic");
-        found.expect("the balancer").clone()
-    }
-
-    /// Where the balancer listens.
-    pub fn address(&self) -> String {
-        format!("{}:80", self.balancer()["address"].as_str().unwrap())
-    }
-
-    /// The instances that the balancer sends requests to.
-    pub fn in_service(&self) -> Vec<String> {
-        let balancer = self.balancer();
-        let groups = balancer["target_groups"].as_array().unwrap().iter();
-        let targets = groups.flat_map(|group| group["targets"].as_array().unwrap());
-        let healthy = targets.filter(|target| target["health"] == "healthy");
-        healthy.map(|target| target["ec2_instance_id"].as_str().unwrap().to_owned()).collect()
-    }
-
-    pub fn assert_in_service(&self, count: usize) {
-        assert_eq!(self.in_service().len(), count, "{:#}", self.balancer());
-    }
-
     /// Its volumes that hold data: id → state, size. Root volumes come and go with their instances.
     pub fn volumes(&self) -> BTreeMap<String, (String, u32)> {
         let request = [("Filter.1.Name", "tag:evenkeel:stack"), ("Filter.1.Value.1", self.name.as_str())];
@@ -248,6 +179,72 @@ impl Fleet {
             })
             .filter(|(_, (_, size))| *size >= 100)
             .collect()
+    }
+}
+
+impl Place for Fleet {
+    const OUT: &'static str = "DeregisterTargets";
+    const IN: &'static str = "RegisterTargets";
+    // Instances boot, and fetch their certificates.
+    const LIMIT: u64 = 240;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+
+    fn files(&self) -> &Repository {
+        &self.files
+    }
+
+    fn env(&self) -> Vec<(&'static str, String)> {
+        vec![("EVENKEEL_DOCKER_CERT_PATH", self.certificates().to_str().unwrap().to_owned())]
+    }
+
+    fn text(&self, manifest: &crate::manifest::Manifest) -> String {
+        let mut own = Manifest::new(self, manifest.count);
+        own.app = manifest.clone();
+        own.text()
+    }
+
+    fn shop(&self, release: &str) -> String {
+        manifest::shop(self, release, "t3.medium")
+    }
+
+    fn instances(&self) -> BTreeMap<String, Instance> {
+        let records = self.records();
+        let running = records.iter().filter(|seen| seen["status"] == "running");
+        running.filter_map(Instance::read).map(|instance| (instance.hostname.clone(), instance)).collect()
+    }
+
+    fn made(&self) -> BTreeSet<String> {
+        let instances = self.records().into_iter().map(|seen| seen["ec2_instance_id"].as_str().unwrap().to_owned());
+        instances.chain(self.volumes().into_keys()).collect()
+    }
+
+    fn balancer(&self) -> Value {
+        let all = GROUND.control("GET", "loadbalancers", None);
+        let mut all = all.as_array().unwrap().iter();
+        let found = all.find(|b| b["name"] == *self.name && b["region"] == *self.region && b["kind"] != "classic");
+        found.expect("the balancer").clone()
+    }
+
+    fn in_service(&self) -> Vec<String> {
+        let balancer = self.balancer();
+        let groups = balancer["target_groups"].as_array().unwrap().iter();
+        let targets = groups.flat_map(|group| group["targets"].as_array().unwrap());
+        let healthy = targets.filter(|target| target["health"] == "healthy");
+        healthy.map(|target| target["ec2_instance_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn take_out(&self, instance: &Instance) {
+        let group = self.named("DescribeTargetGroups", "TargetGroupArn").expect("the target group");
+        let request =
+            [("TargetGroupArn", &*group), ("Targets.member.1.Id", &instance.ec2_id), ("Targets.member.1.Port", "80")];
+        self.elbv2(Fleet::OUT, &request);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     fleet::{beside_others, until},
     ground::GROUND,
     load::Load,
+    place::Place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -8,6 +8,7 @@ use super::{fleet::Fleet, manifest::Manifest};
 use crate::{
     fleet::{beside_others, until},
     ground::GROUND,
+    place::Place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

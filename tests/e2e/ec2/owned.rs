@@ -5,6 +5,7 @@ use crate::{
     fleet::beside_others,
     ground::{ACCOUNT, GROUND, elements, is_mutation},
     load::Load,
+    place::Place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -4,6 +4,7 @@ use super::{fleet::Fleet, manifest::Manifest};
 use crate::{
     fleet::beside_others,
     ground::{ACCOUNT, elements},
+    place::Place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -10,6 +10,7 @@ use crate::{
     fleet::{beside_others, until},
     ground::{GROUND, elements},
     load::Load,
+    place::Place,
 };
 
 fn says(status: &Status, words: &str) -> bool {
