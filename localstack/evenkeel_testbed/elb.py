@@ -4,10 +4,10 @@ import random
 import re
 from datetime import datetime, timezone
 
-from . import faults, haproxy, health, machines, registration
+from . import faults, haproxy, health, machines, network, registration
 from .errors import elb_error, no_ec2_instance, no_load_balancer
 from .registration import key
-from .testbed import ec2_id, store
+from .testbed import store
 
 PROTOCOLS = ("HTTP", "HTTPS", "TCP", "SSL")
 
@@ -27,6 +27,7 @@ def create_load_balancer(region: str, request: dict) -> dict:
     listeners = [_checked_listener(listener) for listener in request["Listeners"]]
     if len({listener["LoadBalancerPort"] for listener in listeners}) != len(listeners):
         raise elb_error("DuplicateListener", "A load balancer port can have only one listener")
+    vpc = _vpc(region, request.get("Subnets") or [])
     number = random.randrange(10**8, 10**9)
     with store.change() as tables:
         if key(region, name) in tables["balancers"]:
@@ -41,7 +42,7 @@ def create_load_balancer(region: str, request: dict) -> dict:
             "Subnets": request.get("Subnets") or [],
             "SecurityGroups": request.get("SecurityGroups") or [],
             "Scheme": request.get("Scheme") or "internet-facing",
-            "VPCId": "vpc-" + ec2_id("x")[2:],
+            "VPCId": vpc,
             "Tags": {tag["Key"]: tag.get("Value", "") for tag in request.get("Tags") or []},
             "CreatedTime": datetime.now(timezone.utc).isoformat(),
             # The defaults of a balancer that nobody configured (user guide, "Configure health checks").
@@ -66,6 +67,14 @@ def create_load_balancer(region: str, request: dict) -> dict:
         registration.start(balancer)
         tables["balancers"][key(region, name)] = balancer
     return {"DNSName": balancer["DNSName"]}
+
+
+def _vpc(region: str, subnets: list[str]) -> str:
+    """That of its subnets; of a balancer that has zones, the default one."""
+    found = [network.subnet(region, subnet) for subnet in subnets]
+    if None in found:
+        raise elb_error("SubnetNotFound", "One or more of the specified subnets does not exist")
+    return found[0]["VpcId"] if found else network.default_vpc(region)
 
 
 def describe_load_balancers(region: str, request: dict) -> dict:

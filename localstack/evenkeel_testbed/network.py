@@ -10,6 +10,10 @@ def subnet(region: str, subnet_id: str) -> dict | None:
     return found and {"SubnetId": subnet_id, "VpcId": found["VpcId"], "ZoneName": found["AvailabilityZone"]}
 
 
+def default_vpc(region: str) -> str:
+    return next(vpc["VpcId"] for vpc in _kept("ec2_vpcs", region) if vpc["IsDefault"])
+
+
 def security_groups(region: str, vpc_id: str) -> dict[str, str]:
     """The names of the VPC's security groups by their ids."""
     groups = _kept("ec2_security_groups", region)

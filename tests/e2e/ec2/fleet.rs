@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::manifest::{self, Manifest};
 use crate::{
-    controller::program,
+    controller::{self, words},
     ground::{ACCOUNT, GROUND, Instance, claim, elements},
     place::Place,
     repository::Repository,
@@ -117,15 +117,17 @@ impl Fleet {
         group
     }
 
-    /// Makes the certificates of controller and engines, and puts the engines' into their SSM parameter.
+    /// Makes the certificates of controller and engines, and puts the engines' into their SSM parameter, in another account as
+    /// a role of it.
     pub fn certify(&self) {
         let dir = self.certificates();
         let arguments =
             ["certs", "--dir", dir.to_str().unwrap(), "--stack", &self.name, "--put", "--region", &self.region];
-        let mut command = std::process::Command::new(program());
-        command.args(arguments).envs(&GROUND.env).env("AWS_ACCESS_KEY_ID", &self.account);
-        let done = command.output().expect("evenkeel certs");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let role = format!("arn:aws:iam::{}:role/deployer", self.account);
+        let theirs = ["--role", &role, "--external-id", "shop"];
+        let more = if self.account == ACCOUNT { &[][..] } else { &theirs };
+        let done = controller::evenkeel(&[&arguments[..], more].concat());
+        assert!(done.status.success(), "{}", words(&done));
     }
 
     pub fn certificates(&self) -> PathBuf {

@@ -1,4 +1,5 @@
-//! Engines reached over SSH: the stack's key, the host key pinned on first sight, a changed one refused.
+//! Engines reached over SSH: the stack's key, the host key pinned on first sight, a changed one refused. On an image of
+//! Debian's, where there is no Docker until the instance installs it.
 
 use super::{fleet::Fleet, manifest::Manifest};
 use crate::{
@@ -24,12 +25,15 @@ async fn an_engine_is_reached_over_ssh_and_one_that_shows_another_host_key_is_re
     manifest.docker = "{transport: ssh, user: admin}".into();
     manifest.balancers = "[]".into();
     manifest.more = "  sshKeyName: ec2ssh\n".into();
+    manifest.image = "resolve:ssm:/aws/service/debian/release/12/latest/amd64".into();
     let revision = fleet.commit(&manifest.text());
     let mut controller = fleet.start(&["--resync", "2", "--ssh-keys", keys.to_str().unwrap()]);
     let status = controller.until_converged(name, &revision, 240).await;
     assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
     let instance = fleet.instance("docker1");
     assert_eq!(instance.containers()["web0"].state, "running");
+    let installed = instance.run(&["cat", "/var/log/apt/history.log"]);
+    assert!(installed.contains("install docker.io") && installed.contains("containerd"), "{installed}");
     let open = instance.run(&["sh", "-c", "ss -Hltn | awk '{print $4}'"]);
     assert!(!open.contains(":2376"), "the engine listens on its socket alone: {open}");
 

@@ -8,6 +8,7 @@ use crate::{
     fleet::beside_others,
     ground::{GROUND, Instance, elements},
     load::Load,
+    place::Place,
 };
 
 /// What takes an instance out of each of the three.
@@ -16,7 +17,7 @@ const OUT: [&str; 3] = ["DeregisterTargets", "DeregisterTargets", "DeregisterIns
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_instance_leaves_load_balancers_of_three_kinds_before_anything_on_it_stops_and_no_request_is_lost() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2several", "eu-north-1");
+    let (name, region) = ("ec2several", "us-east-1");
     let fleet = Fleet::new(name, region);
     let arn = elements(&fleet.elbv2("DescribeTargetGroups", &[("Names.member.1", name)]), "TargetGroupArn").remove(0);
     let (classic, network) = (format!("{name}-classic"), format!("{name}-net"));
