@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    account::Account,
     bucket::{Buckets, Limit},
+    place::Account,
 };
 
 /// What a client may be for.

@@ -23,33 +23,12 @@ use super::{
     retry::OnlyThrottled,
     service,
 };
-use crate::spec::{Stack, stack::AssumeRole};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// Of one operation with its retries.
 const OPERATION: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 3;
-
-/// Where, and as whom: stacks that have both in common share their clients.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub region: String,
-    /// Left out: the controller's own identity.
-    pub role: Option<AssumeRole>,
-}
-
-impl From<&Stack> for Place {
-    fn from(stack: &Stack) -> Place {
-        Place { region: stack.region.clone(), role: stack.assume_role.clone() }
-    }
-}
-
-impl From<&str> for Place {
-    fn from(region: &str) -> Place {
-        Place { region: region.to_owned(), role: None }
-    }
-}
 
 /// The clients of one place.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use aws_sdk_cloudwatch::{
 };
 use futures_util::future::try_join_all;
 
-use super::{Aws, client::Place, service, trouble};
+use super::{Aws, place::Place, service, trouble};
 use crate::{
     spec::{Stack, scaling::POINT_GOOD_FOR},
     world::{Figures, Trouble},

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{account::Account, client::Place};
+use super::place::{Account, Place};
 use crate::world::Target;
 
 /// How long health may still call an instance in service after its deregistration was accepted.

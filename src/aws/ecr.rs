@@ -3,7 +3,7 @@
 use aws_smithy_types::base64;
 use jiff::Timestamp;
 
-use super::{Aws, client::Place, service, trouble};
+use super::{Aws, place::Place, service, trouble};
 use crate::{
     secret::Secret,
     spec::{Stack, registry::ecr_region},

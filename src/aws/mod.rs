@@ -1,7 +1,6 @@
 //! The adapters that speak to AWS: [`OpsWorks`] and [`Ec2`], or [`Clouds`] for both of them, are the
 //! [`Cloud`](crate::ports::Cloud), [`LoadBalancers`] the [`Balancers`](crate::ports::Balancers). All share one [`Aws`].
 
-mod account;
 mod balancers;
 mod bucket;
 mod budget;
@@ -17,6 +16,7 @@ mod elb;
 mod elbv2;
 mod flight;
 mod opsworks;
+mod place;
 mod rds;
 mod retry;
 mod role;
@@ -46,10 +46,10 @@ pub(crate) use ecr::Token;
 pub use elb::Elb;
 pub use opsworks::OpsWorks;
 
-use account::Account;
 use budget::Budgets;
 use calls::Calls;
-use client::{Clients, Place};
+use client::Clients;
+use place::{Account, Place};
 use role::Role;
 
 /// The way to AWS: configuration and credentials loaded once, clients made once per region and

@@ -2,7 +2,7 @@
 
 use aws_sdk_rds::types::DbInstance;
 
-use super::{Aws, client::Place, service, trouble};
+use super::{Aws, place::Place, service, trouble};
 use crate::{
     spec::{Of, Stack},
     world::{Class, Trouble},

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::{Aws, client::Place, service, trouble};
+use super::{Aws, place::Place, service, trouble};
 use crate::{
     secret::Secret,
     spec::Stack,

@@ -2,7 +2,7 @@
 
 use aws_sdk_ssm::types::ParameterType;
 
-use super::{Aws, client::Place, service, trouble};
+use super::{Aws, place::Place, service, trouble};
 use crate::{spec::stack::AssumeRole, world::Trouble};
 
 impl Aws {

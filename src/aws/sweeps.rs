@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{client::Place, flight::Flight};
+use super::{flight::Flight, place::Place};
 use crate::{
     spec::Stack,
     world::{Leftover, Trouble},

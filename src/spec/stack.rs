@@ -180,6 +180,8 @@ pub struct RootVolume {
     /// `gp2`, `gp3`, …
     #[serde(rename = "type")]
     pub volume_type: String,
+    /// Whatever the image's is.
+    pub encrypted: bool,
 }
 
 /// What happens to instances that were launched otherwise than is declared now.

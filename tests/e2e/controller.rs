@@ -91,11 +91,15 @@ impl Controller {
         }
     }
 
-    /// The most memory it ever had, in MB.
+    /// The most memory of its own that it ever had, in MB: without the pages of the program, of which there are many in a
+    /// build for debugging, and which are the kernel's to drop.
     pub fn peak_memory(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        let megabytes = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key} {status}"));
+            line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        };
+        megabytes("VmHWM:") - megabytes("RssFile:")
     }
 
     /// The end of its log.

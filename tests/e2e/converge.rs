@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Of a build that is not optimised: its own pages are nine tenths of that.
-const MEMORY_MB: f64 = 80.0;
+const MEMORY_MB: f64 = 40.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_declared_shop_comes_to_be_then_nothing_is_done_and_a_new_image_is_swapped_in_without_losing_a_request() {

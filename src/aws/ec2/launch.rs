@@ -119,6 +119,8 @@ fn mappings(launch: &Launch) -> Vec<BlockDeviceMapping> {
         let ebs = EbsBlockDevice::builder()
             .volume_size(number(root.size_gib))
             .volume_type(VolumeType::from(root.volume_type.as_str()))
+            // Also of an image that is not.
+            .encrypted(root.encrypted)
             // It holds what its image and the bootstrap put there: nothing that anybody would miss.
             .delete_on_termination(true);
         mapping(device, ebs.build())

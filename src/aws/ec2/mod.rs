@@ -18,7 +18,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Aws, client::Place};
+use super::{Aws, place::Place};
 use crate::{
     action::Action,
     ports::Cloud,

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::{Api, target::targets};
 use crate::{
     aws::{
-        client::Place,
         door::Doors,
+        place::Place,
         several::{Failed, several},
     },
     world::{Balancer, Seen, Target, Trouble},

@@ -14,14 +14,7 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::types::{Instance, InstanceState};
 
-use super::{
-    Aws,
-    client::{Clients, Place},
-    door::Doors,
-    service,
-    sweeps::Sweeps,
-    trouble,
-};
+use super::{Aws, client::Clients, door::Doors, place::Place, service, sweeps::Sweeps, trouble};
 use crate::{
     action::Action,
     ports::Balancers,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Api;
 use crate::{
     aws::{
-        client::Place,
+        place::Place,
         several::{Failed, several},
     },
     world::{Class, Trouble},

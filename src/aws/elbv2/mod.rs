@@ -14,14 +14,7 @@ use std::{
 use aws_sdk_elasticloadbalancingv2::types::{TargetDescription, TargetHealthDescription};
 use futures_util::future::join_all;
 
-use super::{
-    Aws,
-    client::{Clients, Place},
-    door::Doors,
-    service,
-    sweeps::Sweeps,
-    trouble,
-};
+use super::{Aws, client::Clients, door::Doors, place::Place, service, sweeps::Sweeps, trouble};
 use crate::{
     action::Action,
     spec::{Stack, stack::LoadBalancer},

@@ -38,10 +38,9 @@ pub(super) fn bootstrap(desired: &Desired, layer: &Layer, hostname: &str) -> Boo
 
 /// How the declared root volume is told in a tag; nothing: as the image has it.
 pub(super) fn root_volume(layer: &Layer) -> String {
-    layer
-        .root_volume
-        .as_ref()
-        .map_or_else(|| "image".to_owned(), |root| format!("{} {}GiB", root.volume_type, root.size_gib))
+    let Some(root) = &layer.root_volume else { return "image".to_owned() };
+    let plain = if root.encrypted { "" } else { " unencrypted" };
+    format!("{} {}GiB{plain}", root.volume_type, root.size_gib)
 }
 
 /// The declared image, as far as it is known.

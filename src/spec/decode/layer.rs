@@ -175,8 +175,9 @@ fn root_volume(report: &Report<'_>, node: &Node) -> Option<RootVolume> {
     let size_gib = map.required("size", gib);
     let types: Vec<(&str, &str)> = ["gp2", "gp3", "standard"].iter().map(|name| (*name, *name)).collect();
     let volume_type = map.optional("type", |report, node| report.choice(node, &types, &[])).unwrap_or("gp3");
+    let encrypted = map.optional("encrypted", Report::boolean).unwrap_or(true);
     map.finish();
-    Some(RootVolume { size_gib: size_gib?, volume_type: volume_type.to_owned() })
+    Some(RootVolume { size_gib: size_gib?, volume_type: volume_type.to_owned(), encrypted })
 }
 
 /// An image's id, or `resolve:ssm:` and the name of the SSM parameter that holds it, as RunInstances takes them.

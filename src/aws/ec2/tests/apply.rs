@@ -21,7 +21,7 @@ fn launch() -> Launch {
         security_group_ids: vec!["sg-1".into()],
         key_name: Some("ops".into()),
         profile_arn: Some("arn:aws:iam::1:instance-profile/web".into()),
-        root: Some(("/dev/xvda".into(), RootVolume { size_gib: 30, volume_type: "gp3".into() })),
+        root: Some(("/dev/xvda".into(), RootVolume { size_gib: 30, volume_type: "gp3".into(), encrypted: true })),
         volumes: vec![
             ("/dev/sdf".into(), EbsVolume { iops: Some(4000), throughput: Some(250), ..volume(false) }),
             ("/dev/sdg".into(), EbsVolume { volume_type: "io2".into(), iops: Some(9000), ..volume(true) }),
@@ -62,6 +62,7 @@ async fn a_launch_says_all_that_was_planned() {
         "UserData=IyEvYmluL2Jhc2gK",
         "BlockDeviceMapping.1.DeviceName=%2Fdev%2Fxvda",
         "BlockDeviceMapping.1.Ebs.DeleteOnTermination=true",
+        "BlockDeviceMapping.1.Ebs.Encrypted=true",
         "BlockDeviceMapping.2.Ebs.DeleteOnTermination=true",
         "BlockDeviceMapping.2.Ebs.Encrypted=true",
         "BlockDeviceMapping.2.Ebs.VolumeType=gp3",

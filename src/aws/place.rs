@@ -1,8 +1,28 @@
-//! An account's region: what AWS counts there, and what things are called there, is the same for every role of it.
+//! Where a stack is: an account's region, and the role it is seen with.
 
-use super::client::Place;
+use crate::spec::{Stack, stack::AssumeRole};
 
-/// See the module.
+/// Where, and as whom: stacks that have both in common share their clients.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub region: String,
+    /// Left out: the controller's own identity.
+    pub role: Option<AssumeRole>,
+}
+
+impl From<&Stack> for Place {
+    fn from(stack: &Stack) -> Place {
+        Place { region: stack.region.clone(), role: stack.assume_role.clone() }
+    }
+}
+
+impl From<&str> for Place {
+    fn from(region: &str) -> Place {
+        Place { region: region.to_owned(), role: None }
+    }
+}
+
+/// An account's region: what AWS counts there, and what things are called there, is the same for every role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Account {
     /// Left out: the controller's own, which nothing but a request would tell.
@@ -22,7 +42,6 @@ impl From<&Place> for Account {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::stack::AssumeRole;
 
     #[test]
     fn two_roles_of_an_account_are_of_one_and_those_of_two_are_not() {
