@@ -96,7 +96,8 @@ impl Controller {
     pub fn peak_memory(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let megabytes = |key: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key} {status}"));
+            let line =
+                status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key} {status}"));
             line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
         };
         megabytes("VmHWM:") - megabytes("RssFile:")
