@@ -11,7 +11,8 @@ use crate::{
     place::Place,
 };
 
-const MEMORY_MB: f64 = 80.0;
+/// Of a build that is not optimised: all but ten of it are its own pages, of which EC2's client has more.
+const MEMORY_MB: f64 = 90.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_shop_comes_to_be_on_ec2_swaps_its_app_replaces_its_instances_and_grows_its_volumes_without_losing_a_request()
