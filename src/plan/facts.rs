@@ -254,7 +254,10 @@ impl Facts {
         let volumes = volumes.map(|all| all.iter().filter_map(named).collect());
         let parts: [Option<BTreeSet<String>>; 5] = [stack, layers, apps, instances, volumes];
         let told = |what: &str| parts[subject::part(what)].is_some();
+        // Whatever is doubted is looked for twice with nothing but answers in between: two reads that a time without an
+        // answer lies between prove no more than one.
         if let Some(told_since) = &mut self.told_since {
+            told_since.retain(|part, since| parts[*part].is_some() || *since + super::GONE_GRACE <= now);
             for (part, _) in parts.iter().enumerate().filter(|(_, told)| told.is_some()) {
                 told_since.entry(part).or_insert(now);
             }
@@ -263,7 +266,7 @@ impl Facts {
         for missing in self.present.difference(&there).filter(|what| told(what)) {
             self.gone_since.entry(missing.clone()).or_insert(now);
         }
-        self.gone_since.retain(|what, since| !there.contains(what) && *since + super::GONE_GRACE > now);
+        self.gone_since.retain(|what, since| told(what) && !there.contains(what) && *since + super::GONE_GRACE > now);
         self.present.retain(|what| there.contains(what) || self.gone_since.contains_key(what) || !told(what));
         self.present.extend(there);
     }
@@ -394,6 +397,26 @@ mod tests {
         facts.note_gone(&seen(&[]), at(20));
         assert_eq!(facts.doubt("stack", at(20)), None);
         assert_eq!(facts.doubt("layer docker", at(20)).map(|doubt| doubt.until), Some(at(30)));
+    }
+
+    #[test]
+    fn two_reads_that_miss_it_with_no_answer_in_between_prove_no_more_than_one() {
+        let mut blind = seen(&[]);
+        let none = Trouble { class: Class::Transient, message: "none".into() };
+        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
+        let until = |facts: &Facts, now: i64| facts.doubt("layer docker", at(now)).map(|doubt| doubt.until);
+
+        let mut new = Facts::at_first();
+        let mut old = Facts::default();
+        old.note_gone(&seen(&["docker"]), at(0));
+        for facts in [&mut new, &mut old] {
+            facts.note_gone(&seen(&[]), at(1));
+            facts.note_gone(&blind, at(5));
+            facts.note_gone(&seen(&[]), at(30));
+            assert_eq!(until(facts, 30), Some(at(40)));
+            facts.note_gone(&seen(&[]), at(40));
+            assert_eq!(until(facts, 40), None);
+        }
     }
 
     #[test]

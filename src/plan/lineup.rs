@@ -1,5 +1,7 @@
 //! Who belongs to a layer: the instances that stay, those that leave, and the hostnames that are missing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{
@@ -54,7 +56,17 @@ pub(super) fn lineup<'a>(
     // One more is launched only while everybody serves, and old ones leave only once those serve that stay.
     let all_serve = members.iter().all(|(_, instance)| serves(layer, instance, seen));
     let rest_serves = || order.iter().take(count).all(|(_, instance)| serves(layer, instance, seen));
+    // Which of two images is the declared one is not known while that cannot be read: the one too many may be there to take
+    // another's place.
+    let cannot_tell = match &seen.provided.rest {
+        Rest::Ec2(cloud) if layer.update == Update::Replace && !ec2::knows_image(layer, cloud) => {
+            let launched = members.iter().filter_map(|(_, instance)| instance.launched.as_ref());
+            launched.map(|launched| &launched.image_id).collect::<BTreeSet<_>>().len() > 1
+        }
+        _ => false,
+    };
     let wanted = match (members.len(), refresh.is_empty()) {
+        (there, true) if cannot_tell && there > count => there,
         (_, true) => count + usize::from(surge::is_wanted(desired, layer, &members, seen, facts, now)),
         (there, false) if there <= count => count + usize::from(there == count && all_serve && count > 0),
         (there, false) if !rest_serves() => there,

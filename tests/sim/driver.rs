@@ -224,6 +224,7 @@ impl Sim {
         let due: Vec<(Ms, Action)> = due;
         for (_, action) in due {
             self.still_done(&action);
+            self.who_waits_is_next(&action);
         }
         for lane in self.mind.running.keys().cloned().collect::<Vec<_>>() {
             let mut running = self.mind.running.remove(&lane).expect("a lane");
@@ -277,19 +278,21 @@ impl Sim {
     /// An engine starts, renames and removes one container in the order in which that was sent: each takes the
     /// container's lock (moby, `daemon/start.go`, `rename.go`, `delete.go`).
     fn what_was_sent_before(&mut self, action: &Action) {
-        let concerns = |action: &Action| match action {
-            Action::Engine {
-                what: EngineAction::Start { id, .. } | EngineAction::Rename { id, .. } | EngineAction::Remove { id, .. },
-                ..
-            } => Some(id.clone()),
-            _ => None,
-        };
-        let Some(id) = concerns(action) else { return };
-        let is_of = |(_, before): &(Ms, Action)| concerns(before).as_ref() == Some(&id);
+        let Some(id) = locks(action) else { return };
+        let is_of = |(_, before): &(Ms, Action)| locks(before) == Some(id);
         let (before, later): (Vec<_>, _) = std::mem::take(&mut self.orphans).into_iter().partition(is_of);
         self.orphans = later;
         for (_, action) in before {
             self.still_done(&action);
+        }
+    }
+
+    /// Whoever waits for a container's lock has it as soon as it is free, and not only some time later.
+    fn who_waits_is_next(&mut self, action: &Action) {
+        let Some(id) = locks(action) else { return };
+        let now = self.real.now;
+        for running in self.mind.running.values_mut().filter(|running| locks(&running.action) == Some(id)) {
+            running.effect_at = running.effect_at.min(now);
         }
     }
 
@@ -498,5 +501,16 @@ impl Sim {
             self.crash_at = Some([now, running.effect_at, running.effect_at, running.done_at][dice.below(4) as usize]);
         }
         self.mind.running.insert(lane, running);
+    }
+}
+
+/// The container whose lock an engine takes for it.
+fn locks(action: &Action) -> Option<&str> {
+    match action {
+        Action::Engine {
+            what: EngineAction::Start { id, .. } | EngineAction::Rename { id, .. } | EngineAction::Remove { id, .. },
+            ..
+        } => Some(id),
+        _ => None,
     }
 }

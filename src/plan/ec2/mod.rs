@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 pub(super) use heal::to_be_healed;
 pub use settings::differences;
+pub(super) use settings::knows_image;
 
 use super::{
     Facts, Plan,

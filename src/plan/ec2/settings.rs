@@ -48,6 +48,11 @@ pub(super) fn image<'a>(layer: &Layer, cloud: &'a Ec2) -> Option<&'a Seen<Image>
     cloud.images.get(layer.image.as_ref()?)
 }
 
+/// Whether it can be told who is launched from another image.
+pub(in crate::plan) fn knows_image(layer: &Layer, cloud: &Ec2) -> bool {
+    matches!(image(layer, cloud), Some(Seen::Known(_)))
+}
+
 /// What of an instance is otherwise than declared, and can be changed by launching a new one only.
 pub fn differences(desired: &Desired, layer: &Layer, cloud: &Ec2, instance: &Instance) -> Vec<String> {
     let Some(launched) = &instance.launched else { return Vec::new() };
