@@ -39,7 +39,8 @@ def make_balancer(name: str) -> None:
     http = {"Protocol": "HTTP", "LoadBalancerPort": 80, "InstanceProtocol": "HTTP", "InstancePort": 80}
     check = {"Target": "HTTP:80/", "Interval": 5, "Timeout": 2, "UnhealthyThreshold": 2, "HealthyThreshold": 2}
     draining = {"ConnectionDraining": {"Enabled": True, "Timeout": 60}}
-    elb.create_load_balancer(LoadBalancerName=name, Listeners=[http], Subnets=["subnet-0a1b2c3d4e5f60718"])
+    zones = [f"{elb.meta.region_name}a"]
+    elb.create_load_balancer(LoadBalancerName=name, Listeners=[http], AvailabilityZones=zones)
     elb.configure_health_check(LoadBalancerName=name, HealthCheck=check)
     elb.modify_load_balancer_attributes(LoadBalancerName=name, LoadBalancerAttributes=draining)
 
