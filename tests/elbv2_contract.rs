@@ -602,6 +602,96 @@ async fn a_classic_load_balancer_is_made_whole_put_right_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_classic_load_balancer_has_its_certificate_its_subnets_and_its_groups_and_may_be_internal() {
+    let mut ground = Ground::new("ap-northeast-3", "- {classic: none}").await;
+    let ec2 = |parameters: Vec<(&'static str, String)>| {
+        let region = ground.region.clone();
+        async move {
+            let parameters: Vec<(&str, &str)> = parameters.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            query("ec2", &region, &[&[("Version", "2016-11-15")], &parameters[..]].concat()).await
+        }
+    };
+    let told = ec2(vec![("Action", "DescribeSecurityGroups".into())]).await;
+    let first = elements(&told, "groupId").remove(0);
+    let name = format!("contract-{}", Timestamp::now().as_millisecond());
+    let create = vec![
+        ("Action", "CreateSecurityGroup".into()),
+        ("GroupName", name),
+        ("GroupDescription", "contract".into()),
+        ("VpcId", ground.vpc.clone()),
+    ];
+    let second = elements(&ec2(create).await, "groupId").remove(0);
+    let subnets: Vec<String> = ground.subnets.keys().cloned().collect();
+    let certificate = |number: u32| format!("arn:aws:acm:ap-northeast-3:123456789012:certificate/{number}");
+    let text = |number: u32, subnets: &[String], group: &str| {
+        format!(
+            "- classic: shut
+          internal: true
+          subnetIds: [{}]
+          securityGroupIds: [{group}]
+          listeners: [{{port: 443, protocol: HTTPS, instancePort: 8080, certificateArn: \"{}\"}}]",
+            subnets.join(", "),
+            certificate(number)
+        )
+    };
+    let described = async |wanted: &str| {
+        let ask = [("Action", "DescribeLoadBalancers"), ("Version", "2012-06-01")];
+        let told = query("elasticloadbalancing", "ap-northeast-3", &ask).await;
+        elements(&told, wanted)
+    };
+
+    ground.declare(&text(1, &subnets[..2], &first));
+    ground.converge().await;
+    assert_eq!(described("Scheme").await, ["internal"]);
+    assert_eq!(described("SSLCertificateId").await, [certificate(1)]);
+    let groups = described("SecurityGroups").await;
+    assert!(groups[0].contains(&first), "{groups:?}");
+
+    ground.declare(&text(2, &subnets[1..], &second));
+    let done = ground.converge().await;
+    assert_eq!(done.len(), 3, "{done:#?}");
+    assert_eq!(described("SSLCertificateId").await, [certificate(2)]);
+    let groups = described("SecurityGroups").await;
+    assert!(groups[0].contains(&second) && !groups[0].contains(&first), "{groups:?}");
+    let has = described("Subnets").await;
+    let is_there = |subnet: &String| has[0].contains(subnet.as_str());
+    assert!(!is_there(&subnets[0]) && subnets[1..].iter().all(is_there), "{has:?}");
+    ground.restart();
+    assert_eq!(ground.converge().await, Vec::<String>::new());
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn a_network_load_balancer_has_its_certificate_and_may_be_internal() {
+    let certificate = |number: u32| format!("arn:aws:acm:ap-southeast-4:123456789012:certificate/{number}");
+    let text = |number: u32| {
+        format!(
+            "- network: gate
+          internal: true
+          listeners: [{{port: 443, protocol: TLS, instancePort: 8080, certificateArn: \"{}\"}}]",
+            certificate(number)
+        )
+    };
+    let mut ground = Ground::new("ap-southeast-4", &text(1)).await;
+    ground.converge().await;
+    let seen = async |ground: &Ground| {
+        let told = ground.client.describe_load_balancers().names("gate").send().await.unwrap();
+        let balancer = &told.load_balancers()[0];
+        let arn = balancer.load_balancer_arn().unwrap();
+        let listeners = ground.client.describe_listeners().load_balancer_arn(arn).send().await.unwrap();
+        let certificates = listeners.listeners()[0].certificates().iter();
+        let certificates: Vec<String> = certificates.filter_map(|one| one.certificate_arn.clone()).collect();
+        (balancer.scheme().map(|scheme| scheme.as_str().to_owned()), certificates)
+    };
+    assert_eq!(seen(&ground).await, (Some("internal".to_owned()), vec![certificate(1)]));
+    ground.declare(&text(2));
+    let done = ground.converge().await;
+    assert!(done.len() == 1 && done[0].contains("certificate"), "{done:#?}");
+    assert_eq!(seen(&ground).await, (Some("internal".to_owned()), vec![certificate(2)]));
+    ground.clear().await;
+}
+
+#[tokio::test]
 async fn an_instance_comes_in_is_drained_and_is_gone_as_the_target_group_says() {
     let balancer = "- network: gate
           listeners: [{port: 18084, instancePort: 2376}]

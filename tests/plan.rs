@@ -305,6 +305,9 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
         "unknown" => {
             trial.unknown.insert(rest.into());
         }
+        "strange" => {
+            trial.strange.insert(rest.into());
+        }
         "known" => {
             trial.unknown.remove(rest);
         }

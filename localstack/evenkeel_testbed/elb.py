@@ -10,6 +10,7 @@ from .registration import key
 from .testbed import store
 
 PROTOCOLS = ("HTTP", "HTTPS", "TCP", "SSL")
+SECURE = ("HTTPS", "SSL")
 
 
 def create_load_balancer(region: str, request: dict) -> dict:
@@ -28,6 +29,7 @@ def create_load_balancer(region: str, request: dict) -> dict:
     if len({listener["LoadBalancerPort"] for listener in listeners}) != len(listeners):
         raise elb_error("DuplicateListener", "A load balancer port can have only one listener")
     vpc = _vpc(region, request.get("Subnets") or [])
+    _check_groups(region, vpc, request.get("SecurityGroups") or [])
     number = random.randrange(10**8, 10**9)
     with store.change() as tables:
         if key(region, name) in tables["balancers"]:
@@ -71,10 +73,20 @@ def create_load_balancer(region: str, request: dict) -> dict:
 
 def _vpc(region: str, subnets: list[str]) -> str:
     """That of its subnets; of a balancer that has zones, the default one."""
-    found = [network.subnet(region, subnet) for subnet in subnets]
-    if None in found:
-        raise elb_error("SubnetNotFound", "One or more of the specified subnets does not exist")
+    found = [_subnet(region, subnet) for subnet in subnets]
     return found[0]["VpcId"] if found else network.default_vpc(region)
+
+
+def _subnet(region: str, subnet_id: str) -> dict:
+    found = network.subnet(region, subnet_id)
+    if found is None:
+        raise elb_error("SubnetNotFound", "One or more of the specified subnets does not exist")
+    return found
+
+
+def _check_groups(region: str, vpc: str, groups: list[str]) -> None:
+    if groups and not set(groups) <= set(network.security_groups(region, vpc)):
+        raise elb_error("InvalidSecurityGroup", "One or more of the specified security groups do not exist")
 
 
 def describe_load_balancers(region: str, request: dict) -> dict:
@@ -133,6 +145,57 @@ def delete_listeners(region: str, request: dict) -> dict:
         balancer["Listeners"] = [x for x in balancer["Listeners"] if x["LoadBalancerPort"] not in gone]
         registration.start(balancer)
     return {}
+
+
+def set_certificate(region: str, request: dict) -> dict:
+    with store.change() as tables:
+        balancer = registration.balancer(tables, region, request["LoadBalancerName"])
+        port = request["LoadBalancerPort"]
+        listener = next((x for x in balancer["Listeners"] if x["LoadBalancerPort"] == port), None)
+        if listener is None:
+            raise elb_error("ListenerNotFound", f"There is no listener for the load balancer port {port}")
+        if listener["Protocol"] not in SECURE:
+            raise elb_error("InvalidConfigurationRequest", "The listener is not secure", 409)
+        listener["SSLCertificateId"] = request["SSLCertificateId"]
+    return {}
+
+
+def attach_to_subnets(region: str, request: dict) -> dict:
+    """One subnet a zone: another one of a zone takes the place of the first."""
+    new = [_subnet(region, subnet) for subnet in request["Subnets"]]
+    with store.change() as tables:
+        balancer = registration.balancer(tables, region, request["LoadBalancerName"])
+        if any(subnet["VpcId"] != balancer["VPCId"] for subnet in new):
+            raise elb_error("InvalidConfigurationRequest", "The subnets are of another VPC", 409)
+    had = {found["ZoneName"]: found["SubnetId"] for found in (_subnet(region, one) for one in balancer["Subnets"])}
+    had |= {subnet["ZoneName"]: subnet["SubnetId"] for subnet in new}
+    return _set_subnets(region, balancer["Name"], [had[zone] for zone in sorted(had)])
+
+
+def detach_from_subnets(region: str, request: dict) -> dict:
+    with store.read() as tables:
+        balancer = registration.balancer(tables, region, request["LoadBalancerName"])
+    left = [subnet for subnet in balancer["Subnets"] if subnet not in request["Subnets"]]
+    if not left:
+        raise elb_error("InvalidConfigurationRequest", "A load balancer must have at least one subnet", 409)
+    return _set_subnets(region, balancer["Name"], left)
+
+
+def _set_subnets(region: str, name: str, subnets: list[str]) -> dict:
+    zones = [_subnet(region, subnet)["ZoneName"] for subnet in subnets]
+    with store.change() as tables:
+        registration.balancer(tables, region, name).update(Subnets=subnets, AvailabilityZones=zones)
+    return {"Subnets": subnets}
+
+
+def apply_security_groups(region: str, request: dict) -> dict:
+    groups = list(request["SecurityGroups"])
+    with store.read() as tables:
+        vpc = registration.balancer(tables, region, request["LoadBalancerName"])["VPCId"]
+    _check_groups(region, vpc, groups)
+    with store.change() as tables:
+        registration.balancer(tables, region, request["LoadBalancerName"])["SecurityGroups"] = groups
+    return {"SecurityGroups": groups}
 
 
 def configure_health_check(region: str, request: dict) -> dict:
@@ -290,6 +353,8 @@ def _checked_listener(listener: dict) -> dict:
             "Protocol and InstanceProtocol must be at the same layer: HTTP with HTTPS, or TCP with SSL",
             409,
         )
+    if protocol in SECURE and not listener.get("SSLCertificateId"):
+        raise elb_error("ValidationError", f"A listener of {protocol} needs an SSLCertificateId")
     for port in (listener["LoadBalancerPort"], listener["InstancePort"]):
         if not 1 <= port <= 65535:
             raise elb_error("ValidationError", f"Port {port} must be between 1 and 65535")
@@ -325,6 +390,10 @@ OPERATIONS = {
     "DeleteLoadBalancer": delete_load_balancer,
     "CreateLoadBalancerListeners": create_listeners,
     "DeleteLoadBalancerListeners": delete_listeners,
+    "SetLoadBalancerListenerSSLCertificate": set_certificate,
+    "AttachLoadBalancerToSubnets": attach_to_subnets,
+    "DetachLoadBalancerFromSubnets": detach_from_subnets,
+    "ApplySecurityGroupsToLoadBalancer": apply_security_groups,
     "ConfigureHealthCheck": configure_health_check,
     "DescribeLoadBalancerAttributes": describe_attributes,
     "ModifyLoadBalancerAttributes": modify_attributes,

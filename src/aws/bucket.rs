@@ -174,6 +174,11 @@ impl Buckets {
     }
 
     #[cfg(test)]
+    pub(super) fn left(&self, operation: &str) -> f64 {
+        self.with(operation, Instant::now(), |bucket| bucket.tokens)
+    }
+
+    #[cfg(test)]
     pub(super) fn pace(&self, operation: &str) -> f64 {
         self.with(operation, Instant::now(), |bucket| bucket.pace)
     }

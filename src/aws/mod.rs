@@ -147,6 +147,8 @@ mod tests {
         let aws = answering(500, "InternalFailure").await;
         assert_eq!(create(&aws).await, Class::Transient);
         assert_eq!(aws.calls()["opsworks.CreateStack"], 1);
+        let (full, left) = (bucket::limits(service::OPSWORKS).1.burst, aws.budgets.left("CreateStack"));
+        assert!(left < full - 0.5, "it has taken nothing from its bucket: {left} of {full}");
     }
 
     #[tokio::test]

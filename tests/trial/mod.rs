@@ -55,6 +55,8 @@ pub struct Trial {
     pub facts: Facts,
     pub broken: BTreeMap<String, Broken>,
     pub unknown: BTreeSet<String>,
+    /// Instances whose engine shows another identity than it should.
+    pub strange: BTreeSet<String>,
     pub log: Vec<String>,
     /// On record: a crash does not lose them.
     pub intents: BTreeMap<String, Intent>,
@@ -215,6 +217,7 @@ impl Trial {
             facts: Facts::default(),
             broken: BTreeMap::new(),
             unknown: BTreeSet::new(),
+            strange: BTreeSet::new(),
             log: Vec::new(),
             intents: BTreeMap::new(),
             releases: BTreeMap::new(),
@@ -351,6 +354,10 @@ impl Trial {
             if let Some(balancer) = seen.balancers.get_mut(name) {
                 *balancer = Seen::Unknown(trouble(name));
             }
+        }
+        for (name, engine) in seen.engines.iter_mut().filter(|(name, _)| self.strange.contains(*name)) {
+            let message = format!("{name} shows another host key");
+            *engine = Seen::Unknown(Trouble { class: Class::Terminal, message });
         }
         seen
     }

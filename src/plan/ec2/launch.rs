@@ -155,17 +155,20 @@ impl Desk<'_> {
         Some(taken_over).filter(|_| !missing)
     }
 
-    /// Where it can go, the best place first: the zone with the fewest instances of the layer.
+    /// Where it can go, the best place first: the zone with the fewest instances of the layer, those on their way included.
     fn spread<'s>(
         &self,
         lineup: &Lineup<'_>,
         subnets: &[(&'s str, &'s Subnet)],
         taken_over: &BTreeMap<String, &Volume>,
     ) -> Vec<(&'s str, &'s Subnet)> {
-        let in_zone = |zone: &str| {
-            let launched = lineup.staying.iter().filter_map(|instance| instance.launched.as_ref());
-            launched.filter(|launched| launched.zone == zone).count()
-        };
+        let launched = lineup.staying.iter().filter_map(|instance| instance.launched.as_ref());
+        let launched = launched.map(|launched| launched.zone.as_str());
+        // What was sent and is not seen yet is on its way to where it was sent.
+        let sent = lineup.missing.iter().filter_map(|hostname| self.sent(hostname)?.place.as_deref());
+        let sent = sent.filter_map(|id| subnets.iter().find(|(known, _)| *known == id));
+        let zones: Vec<&str> = launched.chain(sent.map(|(_, subnet)| subnet.zone.as_str())).collect();
+        let in_zone = |zone: &str| zones.iter().filter(|other| **other == zone).count();
         let mut candidates: Vec<(&str, &Subnet)> = subnets
             .iter()
             .copied()
@@ -183,16 +186,28 @@ impl Desk<'_> {
         subnets: &[(&str, &Subnet)],
         taken_over: &BTreeMap<String, &Volume>,
     ) {
-        let ids: Vec<&str> = subnets.iter().map(|(id, _)| *id).collect();
-        let message = match taken_over.values().next() {
-            Some(volume) if subnets.iter().all(|(_, subnet)| subnet.zone != volume.zone) => format!(
-                "it takes over volume {} in {}, and none of its subnets ({}) is there; name one of that zone, or move \
-                 the volume by a snapshot",
-                volume.id,
-                volume.zone,
-                ids.join(", ")
+        let ids = |there: &dyn Fn(&Subnet) -> bool| -> String {
+            subnets.iter().filter(|(_, subnet)| there(subnet)).map(|(id, _)| *id).collect::<Vec<_>>().join(", ")
+        };
+        let (all, left): (String, Vec<&Volume>) = (ids(&|_| true), taken_over.values().copied().collect());
+        let of = |volume: &Volume| format!("volume {} in {}", volume.id, volume.zone);
+        let message = match left.as_slice() {
+            [] => format!("no address is free in {all}; name another subnet, or free some addresses"),
+            [first, others @ ..] if others.iter().any(|other| other.zone != first.zone) => format!(
+                "it takes over {}, and no instance can be in several zones; move all of them to one by snapshots",
+                left.iter().map(|volume| of(volume)).collect::<Vec<_>>().join(" and ")
             ),
-            _ => format!("no address is free in {}; name another subnet, or free some addresses", ids.join(", ")),
+            [first, ..] if subnets.iter().all(|(_, subnet)| subnet.zone != first.zone) => format!(
+                "it takes over {}, and none of its subnets ({all}) is there; name one of that zone, or move the volume \
+                 by a snapshot",
+                of(first)
+            ),
+            [first, ..] => format!(
+                "it takes over {}, and no address is free in {}; name another subnet of that zone, or free some \
+                 addresses",
+                of(first),
+                ids(&|subnet| subnet.zone == first.zone)
+            ),
         };
         plan.condition(Kind::Refused, hostname, message);
         plan.hold(hostname, "a subnet that can take it", None);

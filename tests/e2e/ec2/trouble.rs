@@ -44,6 +44,11 @@ async fn what_a_launch_needs_and_is_not_there_is_said_and_launching_goes_on_once
     let mut full = manifest.clone();
     full.subnets = vec!["subnet-00000000deadbeef0".into(), fleet.subnets[0].clone(), fleet.subnets[1].clone()];
     GROUND.control("POST", &format!("ec2/subnets/{}", fleet.subnets[0]), Some(json!({"free": 0})));
+    let mut only = manifest.clone();
+    only.subnets = vec![fleet.subnets[0].clone()];
+    fleet.commit(&only.text());
+    let no_address = format!("no address is free in {}", fleet.subnets[0]);
+    controller.until(name, "told that no address is free", 60, |status| says(status, &no_address)).await;
     let capacity = GROUND.fault(json!({
         "service": "ec2", "operation": "RunInstances", "region": region, "match": fleet.subnets[1],
         "error": "InsufficientInstanceCapacity",

@@ -63,6 +63,8 @@ async fn a_launch_says_all_that_was_planned() {
         "BlockDeviceMapping.1.DeviceName=%2Fdev%2Fxvda",
         "BlockDeviceMapping.1.Ebs.DeleteOnTermination=true",
         "BlockDeviceMapping.1.Ebs.Encrypted=true",
+        "BlockDeviceMapping.1.Ebs.VolumeSize=30",
+        "BlockDeviceMapping.1.Ebs.VolumeType=gp3",
         "BlockDeviceMapping.2.Ebs.DeleteOnTermination=true",
         "BlockDeviceMapping.2.Ebs.Encrypted=true",
         "BlockDeviceMapping.2.Ebs.VolumeType=gp3",
