@@ -252,7 +252,11 @@ impl Facts {
         let volumes = seen.provided.ec2().and_then(|cloud| cloud.volumes.known());
         let named = |volume: &Volume| Some(subject::volume(volume.hostname.as_ref()?, volume.mount_point.as_ref()?));
         let volumes = volumes.map(|all| all.iter().filter_map(named).collect());
-        let parts: [Option<BTreeSet<String>>; 5] = [stack, layers, apps, instances, volumes];
+        let mut parts: [Option<BTreeSet<String>>; 5] = [stack, layers, apps, instances, volumes];
+        if seen.stale.is_some() {
+            // What was told before is told once more: that is no other look.
+            parts = Default::default();
+        }
         let told = |what: &str| parts[subject::part(what)].is_some();
         // Whatever is doubted is looked for twice with nothing but answers in between: two reads that a time without an
         // answer lies between prove no more than one.
@@ -417,6 +421,17 @@ mod tests {
             facts.note_gone(&seen(&[]), at(40));
             assert_eq!(until(facts, 40), None);
         }
+    }
+
+    #[test]
+    fn what_is_told_as_it_was_is_no_other_look() {
+        let mut facts = Facts::default();
+        facts.note_gone(&seen(&["docker"]), at(0));
+        facts.note_gone(&seen(&[]), at(1));
+        let stale = Some(Trouble { class: Class::Transient, message: "none".into() });
+        facts.note_gone(&Observed { stale, ..seen(&[]) }, at(20));
+        facts.note_gone(&seen(&[]), at(30));
+        assert_eq!(facts.doubt("layer docker", at(30)).map(|doubt| doubt.until), Some(at(40)));
     }
 
     #[test]
