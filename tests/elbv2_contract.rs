@@ -603,26 +603,22 @@ async fn a_classic_load_balancer_is_made_whole_put_right_and_deleted() {
 
 #[tokio::test]
 async fn a_classic_load_balancer_has_its_certificate_its_subnets_and_its_groups_and_may_be_internal() {
-    let mut ground = Ground::new("ap-northeast-3", "- {classic: none}").await;
-    let ec2 = |parameters: Vec<(&'static str, String)>| {
-        let region = ground.region.clone();
-        async move {
-            let parameters: Vec<(&str, &str)> = parameters.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            query("ec2", &region, &[&[("Version", "2016-11-15")], &parameters[..]].concat()).await
-        }
-    };
-    let told = ec2(vec![("Action", "DescribeSecurityGroups".into())]).await;
+    const REGION: &str = "ap-northeast-3";
+    let mut ground = Ground::new(REGION, "- {classic: none}").await;
+    let version = ("Version", "2016-11-15");
+    let told = query("ec2", REGION, &[("Action", "DescribeSecurityGroups"), version]).await;
     let first = elements(&told, "groupId").remove(0);
     let name = format!("contract-{}", Timestamp::now().as_millisecond());
-    let create = vec![
-        ("Action", "CreateSecurityGroup".into()),
-        ("GroupName", name),
-        ("GroupDescription", "contract".into()),
-        ("VpcId", ground.vpc.clone()),
+    let create = [
+        ("Action", "CreateSecurityGroup"),
+        version,
+        ("GroupName", &*name),
+        ("GroupDescription", "contract"),
+        ("VpcId", &*ground.vpc),
     ];
-    let second = elements(&ec2(create).await, "groupId").remove(0);
+    let second = elements(&query("ec2", REGION, &create).await, "groupId").remove(0);
     let subnets: Vec<String> = ground.subnets.keys().cloned().collect();
-    let certificate = |number: u32| format!("arn:aws:acm:ap-northeast-3:123456789012:certificate/{number}");
+    let certificate = |number: u32| format!("arn:aws:acm:{REGION}:123456789012:certificate/{number}");
     let text = |number: u32, subnets: &[String], group: &str| {
         format!(
             "- classic: shut
@@ -636,7 +632,7 @@ async fn a_classic_load_balancer_has_its_certificate_its_subnets_and_its_groups_
     };
     let described = async |wanted: &str| {
         let ask = [("Action", "DescribeLoadBalancers"), ("Version", "2012-06-01")];
-        let told = query("elasticloadbalancing", "ap-northeast-3", &ask).await;
+        let told = query("elasticloadbalancing", REGION, &ask).await;
         elements(&told, wanted)
     };
 

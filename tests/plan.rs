@@ -6,7 +6,7 @@
 //! (a new revision) · `converge` (prints what is done; `converge quietly`
 //! does not) · `until TEXT` (up to and with the first action that
 //! begins so) · `broken IMAGE HOW` ·
-//! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `known NAME` (an engine or a balancer)
+//! `mend IMAGE` · `joined BALANCER` (one more for every layer) · `crash` (the controller forgets everything) · `unknown NAME` / `strange HOST` (its engine shows another identity) / `known NAME` (an engine or a balancer)
 //! · `container HOST/NAME STATE` · `connected HOST/NAME NUMBER` · `foreign HOST/NAME` · `network HOST/NAME [gone]` (one that is not ours) · `target BALANCER HOST STATE` · `instance HOST STATUS` · `pass SECONDS`
 //! · `refuse ACTION => WHY` · `round` · on EC2: `terminated HOST`, `missed HOST` / `told HOST` (reads miss it, and tell of it again), `lost ACTION` (it is done, and its answer
 //! never comes), `impaired HOST`, `tagged HOST KEY=VALUE` (by hand), `bootstrap HOST SAID`, `detached HOST DEVICE`, `volume HOST STATE`, `free SUBNET NUMBER`, `gone SUBNET`, `image ID MESSAGE`, `vpc BALANCER ID`
@@ -302,12 +302,8 @@ fn command(trial: &mut Trial, word: &str, rest: &str, out: &mut String) {
             trial.facts.busy.insert(Lane::Node(rest.into()));
         }
         "idle" => trial.facts.busy.clear(),
-        "unknown" => {
-            trial.unknown.insert(rest.into());
-        }
-        "strange" => {
-            trial.strange.insert(rest.into());
-        }
+        "unknown" => trial.silence(rest, Class::Transient, "does not answer"),
+        "strange" => trial.silence(rest, Class::Terminal, "shows another host key"),
         "known" => {
             trial.unknown.remove(rest);
         }

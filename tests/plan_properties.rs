@@ -241,7 +241,7 @@ fn fault(trial: &mut Trial, watch: &mut Watch, dice: &mut Dice) -> bool {
             }
         }
         3 => {
-            trial.unknown.insert(["docker1", "docker2", "shop"][dice.below(3)].into());
+            trial.silence(["docker1", "docker2", "shop"][dice.below(3)], Class::Transient, "does not answer");
             trial.log.push(format!("(unknown: {:?})", trial.unknown));
         }
         4 => {

@@ -162,27 +162,30 @@ def set_certificate(region: str, request: dict) -> dict:
 
 def attach_to_subnets(region: str, request: dict) -> dict:
     """One subnet a zone: another one of a zone takes the place of the first."""
+    balancer = _read(region, request["LoadBalancerName"])
     new = [_subnet(region, subnet) for subnet in request["Subnets"]]
-    with store.change() as tables:
-        balancer = registration.balancer(tables, region, request["LoadBalancerName"])
-        if any(subnet["VpcId"] != balancer["VPCId"] for subnet in new):
-            raise elb_error("InvalidConfigurationRequest", "The subnets are of another VPC", 409)
-    had = {found["ZoneName"]: found["SubnetId"] for found in (_subnet(region, one) for one in balancer["Subnets"])}
-    had |= {subnet["ZoneName"]: subnet["SubnetId"] for subnet in new}
-    return _set_subnets(region, balancer["Name"], [had[zone] for zone in sorted(had)])
+    if any(subnet["VpcId"] != balancer["VPCId"] for subnet in new):
+        raise elb_error("InvalidConfigurationRequest", "The subnets are of another VPC", 409)
+    had = [_subnet(region, subnet) for subnet in balancer["Subnets"]]
+    return _set_subnets(region, balancer["Name"], {subnet["ZoneName"]: subnet["SubnetId"] for subnet in had + new})
 
 
 def detach_from_subnets(region: str, request: dict) -> dict:
-    with store.read() as tables:
-        balancer = registration.balancer(tables, region, request["LoadBalancerName"])
-    left = [subnet for subnet in balancer["Subnets"] if subnet not in request["Subnets"]]
+    balancer = _read(region, request["LoadBalancerName"])
+    left = [_subnet(region, subnet) for subnet in balancer["Subnets"] if subnet not in request["Subnets"]]
     if not left:
         raise elb_error("InvalidConfigurationRequest", "A load balancer must have at least one subnet", 409)
-    return _set_subnets(region, balancer["Name"], left)
+    return _set_subnets(region, balancer["Name"], {subnet["ZoneName"]: subnet["SubnetId"] for subnet in left})
 
 
-def _set_subnets(region: str, name: str, subnets: list[str]) -> dict:
-    zones = [_subnet(region, subnet)["ZoneName"] for subnet in subnets]
+def _read(region: str, name: str) -> dict:
+    with store.read() as tables:
+        return dict(registration.balancer(tables, region, name))
+
+
+def _set_subnets(region: str, name: str, by_zone: dict[str, str]) -> dict:
+    zones = sorted(by_zone)
+    subnets = [by_zone[zone] for zone in zones]
     with store.change() as tables:
         registration.balancer(tables, region, name).update(Subnets=subnets, AvailabilityZones=zones)
     return {"Subnets": subnets}
@@ -190,9 +193,7 @@ def _set_subnets(region: str, name: str, subnets: list[str]) -> dict:
 
 def apply_security_groups(region: str, request: dict) -> dict:
     groups = list(request["SecurityGroups"])
-    with store.read() as tables:
-        vpc = registration.balancer(tables, region, request["LoadBalancerName"])["VPCId"]
-    _check_groups(region, vpc, groups)
+    _check_groups(region, _read(region, request["LoadBalancerName"])["VPCId"], groups)
     with store.change() as tables:
         registration.balancer(tables, region, request["LoadBalancerName"])["SecurityGroups"] = groups
     return {"SecurityGroups": groups}

@@ -36,23 +36,6 @@ impl Budgets {
         Budget { all: self, account }
     }
 
-    /// The slowest pace of any bucket for an operation.
-    #[cfg(test)]
-    pub(super) fn pace(&self, operation: &str) -> f64 {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().map(|buckets| buckets.pace(operation)).fold(1.0, f64::min)
-    }
-
-    /// How many requests may go at once, at most, in the emptiest of the buckets for an operation.
-    #[cfg(test)]
-    pub(super) fn left(&self, operation: &str) -> f64 {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter()
-            .filter(|((_, api, what_for), _)| (*api, *what_for) == ("opsworks", Use::Write))
-            .map(|(_, buckets)| buckets.left(operation))
-            .fold(f64::MAX, f64::min)
-    }
-
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()

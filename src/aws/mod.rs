@@ -123,6 +123,12 @@ mod tests {
         .await
     }
 
+    /// The buckets of what changes something on OpsWorks.
+    fn writes(aws: &Aws) -> Arc<bucket::Buckets> {
+        let account = Account::from(&Place::from(&shop()));
+        aws.budgets.of(account).buckets("opsworks", budget::Use::Write, bucket::limits(service::OPSWORKS).1)
+    }
+
     async fn create(aws: &Arc<Aws>) -> Class {
         let settings = StackSettings { name: "shop".into(), region: "eu-west-1".into(), ..Default::default() };
         let action = Action::CreateStack { settings };
@@ -147,7 +153,7 @@ mod tests {
         let aws = answering(500, "InternalFailure").await;
         assert_eq!(create(&aws).await, Class::Transient);
         assert_eq!(aws.calls()["opsworks.CreateStack"], 1);
-        let (full, left) = (bucket::limits(service::OPSWORKS).1.burst, aws.budgets.left("CreateStack"));
+        let (full, left) = (bucket::limits(service::OPSWORKS).1.burst, writes(&aws).left("CreateStack"));
         assert!(left < full - 0.5, "it has taken nothing from its bucket: {left} of {full}");
     }
 
@@ -156,8 +162,9 @@ mod tests {
         let aws = answering(400, "ThrottlingException").await;
         assert_eq!(create(&aws).await, Class::Throttled);
         assert_eq!(aws.calls()["opsworks.CreateStack"], 3);
-        assert!(aws.budgets.pace("CreateStack") < 0.5, "it is sent more slowly: {}", aws.budgets.pace("CreateStack"));
-        assert!(aws.budgets.pace("DescribeStacks") >= 1.0, "of its own");
+        let pace = writes(&aws).pace("CreateStack");
+        assert!(pace < 0.5, "it is sent more slowly: {pace}");
+        assert!(writes(&aws).pace("CreateLayer") >= 1.0, "of its own");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::spec::{Manifests, Stack, stack::AssumeRole};
+use crate::spec::{Desired, Manifests};
 
 /// So many stacks of a place are looked at together. Not all of them: each one's load balancers are asked one by one, and
 /// Elastic Load Balancing allows 40 requests at once ("Request throttling for the ELB API").
@@ -25,9 +25,10 @@ pub struct Rounds {
 impl Rounds {
     /// Those of every stack, by name.
     pub fn of(manifests: &Manifests, began: Instant, every: Duration) -> BTreeMap<String, Rounds> {
-        let mut places: BTreeMap<Place<'_>, usize> = BTreeMap::new();
-        let rounds = manifests.iter().map(|(name, desired)| {
-            let number = places.entry(place(&desired.stack)).or_default();
+        // Stacks of a place share what is asked of it.
+        let mut places: BTreeMap<_, usize> = BTreeMap::new();
+        let rounds = manifests.iter().map(|(name, Desired { stack, .. })| {
+            let number = places.entry((&stack.region, &stack.assume_role)).or_default();
             let rounds = Rounds::nth(*number, began, every);
             *number += 1;
             (name.clone(), rounds)
@@ -54,13 +55,6 @@ impl Rounds {
     fn since_the_first(&self, now: Instant) -> Duration {
         now.duration_since(self.began) + self.age
     }
-}
-
-/// Stacks of a place share what is asked of it.
-type Place<'a> = (&'a str, Option<&'a AssumeRole>);
-
-fn place(stack: &Stack) -> Place<'_> {
-    (&stack.region, stack.assume_role.as_ref())
 }
 
 fn remainder(of: Duration, every: Duration) -> Duration {

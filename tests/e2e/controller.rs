@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use super::ground::GROUND;
 
+/// What a controller may have of its own.
+const MEMORY_MB: f64 = 40.0;
+
 /// The program. Another one can be named, where several checkouts share one build directory.
 pub fn program() -> PathBuf {
     std::env::var_os("EVENKEEL_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_evenkeel").into(), PathBuf::from)
@@ -47,9 +50,8 @@ impl Controller {
     pub fn start(source: &str, dir: &Path, options: &[&str], env: &[(&str, &str)]) -> Controller {
         let (state, log) = (dir.join("state"), dir.join("controller.log"));
         let file = File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = Command::new(program());
-        command.args(["run", "--source", source, "--git-poll", "1", "--state"]).arg(&state);
-        command.args(options).envs(&GROUND.env).envs(env.iter().copied()).stdin(Stdio::null());
+        let mut command = command(&["run", "--source", source, "--git-poll", "1", "--state"]);
+        command.arg(&state).args(options).envs(env.iter().copied()).stdin(Stdio::null());
         command.stdout(file.try_clone().unwrap()).stderr(file);
         Controller { child: command.spawn().expect("the controller starts"), state, log }
     }
@@ -91,9 +93,16 @@ impl Controller {
         }
     }
 
+    /// Panics if it ever had more memory of its own than a controller needs.
+    pub fn assert_small(&self) {
+        let peak = self.peak_memory();
+        assert!(peak < MEMORY_MB, "the controller had {peak:.1} MB");
+        eprintln!("the controller's memory: {peak:.1} MB at most");
+    }
+
     /// The most memory of its own that it ever had, in MB: without the pages of the program, of which there are many in a
     /// build for debugging, and which are the kernel's to drop.
-    pub fn peak_memory(&self) -> f64 {
+    fn peak_memory(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let megabytes = |key: &str| {
             let line =

@@ -9,9 +9,6 @@ use super::{
     place::Place,
 };
 
-/// Of a build that is not optimised: its own pages are nine tenths of that.
-const MEMORY_MB: f64 = 40.0;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_declared_shop_comes_to_be_then_nothing_is_done_and_a_new_image_is_swapped_in_without_losing_a_request() {
     let _turn = beside_others().await;
@@ -26,9 +23,7 @@ async fn a_declared_shop_comes_to_be_then_nothing_is_done_and_a_new_image_is_swa
     a_new_image_is_swapped_in(&fleet, &mut controller).await;
     passes_at_rest_change_nothing(&fleet, &mut controller).await;
 
-    let peak = controller.peak_memory();
-    assert!(peak < MEMORY_MB, "the controller had {peak:.1} MB");
-    eprintln!("the controller's memory: {peak:.1} MB at most");
+    controller.assert_small();
     assert!(controller.terminate().await.success());
 }
 

@@ -175,6 +175,14 @@ impl Ground {
             .collect()
     }
 
+    /// A load balancer, as it really is.
+    pub fn balancer(&self, region: &str, name: &str) -> Value {
+        let all = self.control("GET", "loadbalancers", None);
+        let mut all = all.as_array().unwrap().iter();
+        let found = all.find(|balancer| balancer["name"] == *name && balancer["region"] == *region);
+        found.unwrap_or_else(|| panic!("there is no load balancer {name} in {region}")).clone()
+    }
+
     pub fn fault(&self, fault: Value) -> Fault {
         let id = self.control("POST", "faults", Some(fault))["id"].as_u64().expect("the fault's id");
         Fault(id)

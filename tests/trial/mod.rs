@@ -54,9 +54,8 @@ pub struct Trial {
     pub world: World,
     pub facts: Facts,
     pub broken: BTreeMap<String, Broken>,
-    pub unknown: BTreeSet<String>,
-    /// Instances whose engine shows another identity than it should.
-    pub strange: BTreeSet<String>,
+    /// What gives no answer, and why.
+    pub unknown: BTreeMap<String, Trouble>,
     pub log: Vec<String>,
     /// On record: a crash does not lose them.
     pub intents: BTreeMap<String, Intent>,
@@ -216,8 +215,7 @@ impl Trial {
             world: World::new(seen, beginning()),
             facts: Facts::default(),
             broken: BTreeMap::new(),
-            unknown: BTreeSet::new(),
-            strange: BTreeSet::new(),
+            unknown: BTreeMap::new(),
             log: Vec::new(),
             intents: BTreeMap::new(),
             releases: BTreeMap::new(),
@@ -332,7 +330,6 @@ impl Trial {
         if let Some(instances) = seen.provided.instances.known_mut() {
             instances.retain(|instance| !self.missed.contains(&instance.hostname));
         }
-        let trouble = |name: &str| Trouble { class: Class::Transient, message: format!("{name} does not answer") };
         for name in &self.untold {
             seen.engines.get_mut(name).and_then(Seen::known_mut).expect("an engine").disk = None;
         }
@@ -344,20 +341,16 @@ impl Trial {
             let point = self.points.get(hostname).or(self.points.get("*")).cloned();
             seen.metered.extend(point.map(|point| (hostname.clone(), point)));
         }
-        for name in &self.unknown {
+        for (name, trouble) in &self.unknown {
             if let Some(engine) = seen.engines.get_mut(name) {
-                *engine = Seen::Unknown(trouble(name));
+                *engine = Seen::Unknown(trouble.clone());
             }
             if let Some(figures) = seen.figures.get_mut(name) {
-                *figures = Seen::Unknown(trouble(name));
+                *figures = Seen::Unknown(trouble.clone());
             }
             if let Some(balancer) = seen.balancers.get_mut(name) {
-                *balancer = Seen::Unknown(trouble(name));
+                *balancer = Seen::Unknown(trouble.clone());
             }
-        }
-        for (name, engine) in seen.engines.iter_mut().filter(|(name, _)| self.strange.contains(*name)) {
-            let message = format!("{name} shows another host key");
-            *engine = Seen::Unknown(Trouble { class: Class::Terminal, message });
         }
         seen
     }
@@ -476,6 +469,11 @@ impl Trial {
         let launched = self.world.seen.provided.instances.known().cloned().unwrap_or_default();
         let new = launched.into_iter().find(|instance| before.iter().all(|old| old.id != instance.id));
         self.missed.extend(new.map(|instance| instance.hostname));
+    }
+
+    /// From now on it gives no answer, for this reason.
+    pub fn silence(&mut self, name: &str, class: Class, said: &str) {
+        self.unknown.insert(name.into(), Trouble { class, message: format!("{name} {said}") });
     }
 
     /// EC2's side.

@@ -11,8 +11,6 @@ use crate::{
     place::Place,
 };
 
-const MEMORY_MB: f64 = 40.0;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_shop_comes_to_be_on_ec2_swaps_its_app_replaces_its_instances_and_grows_its_volumes_without_losing_a_request()
  {
@@ -37,9 +35,7 @@ async fn the_shop_comes_to_be_on_ec2_swaps_its_app_replaces_its_instances_and_gr
 
     the_volumes_grow_in_place(&fleet, &mut controller).await;
     passes_at_rest_ask_once_and_change_nothing(&fleet, &mut controller).await;
-    let peak = controller.peak_memory();
-    assert!(peak < MEMORY_MB, "the controller had {peak:.1} MB");
-    eprintln!("the controller's memory: {peak:.1} MB at most");
+    controller.assert_small();
     assert!(controller.terminate().await.success());
 }
 

@@ -228,10 +228,7 @@ impl Place for Fleet {
     }
 
     fn balancer(&self) -> Value {
-        let all = GROUND.control("GET", "loadbalancers", None);
-        let mut all = all.as_array().unwrap().iter();
-        let found = all.find(|b| b["name"] == *self.name && b["region"] == *self.region && b["kind"] != "classic");
-        found.expect("the balancer").clone()
+        GROUND.balancer(&self.region, &self.name)
     }
 
     fn in_service(&self) -> Vec<String> {

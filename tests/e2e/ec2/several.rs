@@ -1,8 +1,6 @@
 //! Instances that load balancers of every kind send requests to: one that is there already, named by the ARN of its target
 //! group, and two that are made.
 
-use serde_json::Value;
-
 use super::{fleet::Fleet, manifest::Manifest};
 use crate::{
     fleet::beside_others,
@@ -58,19 +56,12 @@ async fn an_instance_leaves_load_balancers_of_three_kinds_before_anything_on_it_
     forget().expect("it is gone");
 }
 
-fn balancer(region: &str, name: &str) -> Value {
-    let all = GROUND.control("GET", "loadbalancers", None);
-    let mut all = all.as_array().unwrap().iter();
-    let found = all.find(|balancer| balancer["name"] == *name && balancer["region"] == *region);
-    found.unwrap_or_else(|| panic!("there is no load balancer {name}")).clone()
-}
-
 fn address(region: &str, name: &str) -> String {
-    format!("{}:80", balancer(region, name)["address"].as_str().unwrap())
+    format!("{}:80", GROUND.balancer(region, name)["address"].as_str().unwrap())
 }
 
 fn in_service(region: &str, name: &str) -> usize {
-    let balancer = balancer(region, name);
+    let balancer = GROUND.balancer(region, name);
     balancer["servers"].as_array().unwrap().iter().filter(|server| server["status"] == "UP").count()
 }
 
