@@ -217,7 +217,11 @@ impl Buckets {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_opsworks::operation::create_stack::CreateStackError;
+    use aws_smithy_runtime_api::client::result::SdkError;
+
     use super::*;
+    use crate::{aws::trouble::Call, world::Class};
 
     const TWO_A_SECOND: Limit = Limit { burst: 3.0, per_second: 2.0, each: true };
 
@@ -257,6 +261,32 @@ mod tests {
         let full = buckets.turn("RunInstances", now).unwrap_err().to_string();
         assert!(full.contains("RunInstances"), "{full}");
         assert_eq!(waits(&buckets, "RunInstances", now + Duration::from_secs(1)), 4500);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_away_is_told_as_never_sent_and_as_throttled() {
+        let buckets = buckets(Limit { burst: 0.0, ..TWO_A_SECOND });
+        while buckets.turn("CreateStack", Instant::now()).is_ok() {}
+        let never = SharedHttpConnector::new(NeverCalled);
+        let mut request = HttpRequest::empty();
+        request.headers_mut().insert("x-amz-target", "OpsWorks_20130218.CreateStack");
+        let error = Limited { inner: never, buckets }.call(request).await.unwrap_err();
+        let failed = SdkError::<CreateStackError, HttpResponse>::dispatch_failure(error);
+        let call = Call { service: service::OPSWORKS, operation: "CreateStack", on: "stack shop", region: "eu-west-1" };
+        let trouble = call.failed(&failed);
+        assert_eq!(trouble.class, Class::Throttled, "nothing is unknown of what was never sent");
+        for said in ["held back here", "2 CreateStack a second", "nothing was sent"] {
+            assert!(trouble.message.contains(said), "{}", trouble.message);
+        }
+    }
+
+    #[derive(Debug)]
+    struct NeverCalled;
+
+    impl HttpConnector for NeverCalled {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            panic!("nothing may be sent")
+        }
     }
 
     #[test]

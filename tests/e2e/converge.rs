@@ -3,10 +3,11 @@
 use super::{
     controller::{evenkeel, words},
     fleet::{Fleet, beside_others, until},
-    ground::{GROUND, is_mutation},
+    ground::GROUND,
     load::Load,
     manifest::shop,
     place::Place,
+    rest::passes_ask_once_and_change_nothing,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -19,9 +20,9 @@ async fn a_declared_shop_comes_to_be_then_nothing_is_done_and_a_new_image_is_swa
 
     everything_is_there(&fleet);
     plan_says_that_there_is_nothing_to_do(&fleet);
-    passes_at_rest_change_nothing(&fleet, &mut controller).await;
+    passes_ask_once_and_change_nothing(&fleet, &mut controller).await;
     a_new_image_is_swapped_in(&fleet, &mut controller).await;
-    passes_at_rest_change_nothing(&fleet, &mut controller).await;
+    passes_ask_once_and_change_nothing(&fleet, &mut controller).await;
 
     controller.assert_small();
     assert!(controller.terminate().await.success());
@@ -83,24 +84,6 @@ fn plan_says_that_there_is_nothing_to_do(fleet: &Fleet) {
     let plan = evenkeel(&["plan", source.to_str().unwrap(), "--state", state.to_str().unwrap()]);
     assert_eq!(plan.status.code(), Some(0), "{}", words(&plan));
     assert!(String::from_utf8_lossy(&plan.stdout).contains("Nothing to do"), "{}", words(&plan));
-}
-
-async fn passes_at_rest_change_nothing(fleet: &Fleet, controller: &mut super::controller::Controller) {
-    let name = &fleet.name;
-    let instances = fleet.instances();
-    let marks: Vec<u64> = instances.values().map(|instance| instance.log_mark()).collect();
-    let since = GROUND.last_call();
-    // A full pass asks OpsWorks for the stack again.
-    let looks = |calls: &[(String, serde_json::Value)]| calls.iter().filter(|(o, _)| o == "DescribeInstances").count();
-    until("two more full passes", 30, || looks(&GROUND.calls(&fleet.region, since)) >= 3).await;
-    let changing: Vec<_> = GROUND.calls(&fleet.region, since).into_iter().filter(|(o, _)| is_mutation(o)).collect();
-    assert!(changing.is_empty(), "AWS was changed at rest: {changing:#?}");
-    for (instance, mark) in instances.values().zip(marks) {
-        let changing = instance.mutations(mark);
-        assert!(changing.is_empty(), "{} was changed at rest: {changing:#?}", instance.hostname);
-    }
-    let status = controller.until(name, "converged", 5, |status| status.phase() == "Converged").await;
-    assert_eq!(status.0["lastPassMutations"], 0);
 }
 
 async fn a_new_image_is_swapped_in(fleet: &Fleet, controller: &mut super::controller::Controller) {

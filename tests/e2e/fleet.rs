@@ -117,6 +117,7 @@ impl Fleet {
 impl Place for Fleet {
     const OUT: &'static str = "DeregisterInstancesFromLoadBalancer";
     const IN: &'static str = "RegisterInstancesWithLoadBalancer";
+    const ASKED: &'static [&'static str] = &["DescribeStacks", "DescribeInstances", "DescribeInstanceHealth"];
     const LIMIT: u64 = 150;
 
     fn name(&self) -> &str {

@@ -167,12 +167,23 @@ impl Ground {
 
     /// The calls that LocalStack received in a region after the one of that number: operation and request.
     pub fn calls(&self, region: &str, since: u64) -> Vec<(String, Value)> {
-        let calls = self.control("GET", &format!("calls?since={since}"), None);
-        let calls = calls["calls"].as_array().expect("calls").iter();
-        calls
-            .filter(|call| call["region"] == region)
-            .map(|call| (call["operation"].as_str().unwrap().to_owned(), call["request"].clone()))
-            .collect()
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let calls = self.whole_calls(region, since).into_iter();
+        calls.map(|mut call| (text(&call["operation"]), call["request"].take())).collect()
+    }
+
+    /// The same, with all that is told of each.
+    pub fn whole_calls(&self, region: &str, since: u64) -> Vec<Value> {
+        let mut calls = self.control("GET", &format!("calls?since={since}"), None);
+        let Value::Array(calls) = calls["calls"].take() else { panic!("calls: {calls}") };
+        calls.into_iter().filter(|call| call["region"] == region).collect()
+    }
+
+    /// A setting of the proving ground, and what it is set to again.
+    pub fn setting(&self, name: &'static str, value: Value) -> Setting {
+        let before = self.control("GET", "config", None)[name].take();
+        self.control("POST", "config", Some(json!({name: value})));
+        Setting(name, before)
     }
 
     /// A load balancer, as it really is.
@@ -210,6 +221,15 @@ impl Drop for Fault {
     fn drop(&mut self) {
         // It may have ended by itself, and LocalStack may be away.
         let _ = GROUND.try_control("DELETE", &format!("faults/{}", self.0), None);
+    }
+}
+
+/// A setting that holds as long as this is there.
+pub struct Setting(&'static str, Value);
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = GROUND.try_control("POST", "config", Some(json!({self.0: self.1.take()})));
     }
 }
 

@@ -28,6 +28,7 @@ mod receiver;
 mod registries;
 mod releases;
 mod repository;
+mod rest;
 mod rollouts;
 mod scaling;
 mod secrets;

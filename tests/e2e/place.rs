@@ -20,6 +20,8 @@ pub trait Place {
     /// The calls that take an instance out of its balancer, and put it back.
     const OUT: &'static str;
     const IN: &'static str;
+    /// What every look asks.
+    const ASKED: &'static [&'static str];
     /// Within how many seconds a new stack is as declared.
     const LIMIT: u64;
 

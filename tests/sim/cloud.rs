@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel::{
-    plan::fleet::{Phase, phase},
-    world::{Ec2, Engine, Health, Image, Instance, Rest, Seen, State, Target, Volume},
-};
+use evenkeel::world::{Ec2, Engine, Health, Image, Instance, Rest, Seen, State, Target, Volume};
 
 use crate::{
     dice::Dice,
@@ -30,11 +27,22 @@ pub struct Sent {
     pub ended: Option<Ms>,
 }
 
+/// How long an engine has been silent.
+#[derive(Clone)]
+pub struct Silence {
+    pub since: Ms,
+    /// It is over since then, which may be seen by nobody yet: a look that comes later than the next silence sees but one,
+    /// and a read of the past tells of an instance that runs.
+    pub over: Option<Ms>,
+}
+
 /// What is not told of an instance, or not yet.
 #[derive(Clone, Default)]
 pub struct Machine {
     /// The volumes made with it, until it runs for the first time: not told before.
     pub devices: BTreeMap<String, String>,
+    /// It has run: what was made with it is told.
+    pub has_run: bool,
     /// So many devices its bootstrap waits for.
     pub mounts: usize,
     /// How long its engine takes to come up.
@@ -65,8 +73,8 @@ pub struct Cloud {
     pub frozen: BTreeMap<String, Ms>,
     /// Since when EC2 says that an instance is impaired, and until when.
     pub impaired: BTreeMap<String, (Ms, Ms)>,
-    /// Since when the engine of an instance that runs is silent.
-    pub silent: BTreeMap<String, Ms>,
+    /// The engines of instances that run and are silent.
+    pub silent: BTreeMap<String, Silence>,
     /// When an instance was ended by somebody else's hand, or was gone after that.
     pub ended_by_hand: BTreeMap<String, Ms>,
     /// Instances that the controller terminates because there is one too many.
@@ -203,6 +211,7 @@ impl Real {
     fn runs(&mut self, id: &str) {
         self.status(id, "running");
         let Some(machine) = self.cloud.machines.get_mut(id) else { return };
+        machine.has_run = true;
         let devices = std::mem::take(&mut machine.devices);
         if let Some(launched) = self.launched(id) {
             launched.devices.extend(devices);
@@ -304,17 +313,20 @@ impl Real {
 
     /// Since when which engine is silent.
     fn hears(&mut self) {
-        let silent: Vec<String> = self
-            .instances()
-            .iter()
-            .filter(|i| i.status == "running" && !self.answers(&i.hostname))
-            .map(|i| i.id.clone())
-            .collect();
         let now = self.now;
-        self.cloud.silent.retain(|id, _| silent.contains(id));
-        for id in silent {
-            self.cloud.silent.entry(id).or_insert(now);
+        let mut silences = std::mem::take(&mut self.cloud.silent);
+        let is_silent = |instance: &Instance| instance.status == "running" && !self.answers(&instance.hostname);
+        silences.retain(|id, silence| {
+            if self.by_id(id).is_some_and(is_silent) {
+                silence.over = None;
+                return true;
+            }
+            *silence.over.get_or_insert(now) + PAST > now
+        });
+        for instance in self.instances().iter().filter(|instance| is_silent(instance)) {
+            silences.entry(instance.id.clone()).or_insert(Silence { since: now, over: None });
         }
+        self.cloud.silent = silences;
     }
 
     pub fn launched(&mut self, id: &str) -> Option<&mut evenkeel::world::Launched> {
@@ -345,8 +357,7 @@ impl Real {
     /// Whether it lacks a volume that it is to mount, so that it never comes up by itself, nor once it is started again.
     pub fn lacks_a_volume(&self, id: &str) -> bool {
         let devices = self.by_id(id).and_then(|i| i.launched.as_ref()).map_or(0, |launched| launched.devices.len());
-        let has_them = |i: &Instance| phase(&i.status) == Phase::Online || i.status.starts_with("stop");
-        self.by_id(id).is_some_and(has_them)
-            && self.cloud.machines.get(id).is_some_and(|machine| devices < machine.mounts)
+        self.by_id(id).is_some_and(is_alive)
+            && self.cloud.machines.get(id).is_some_and(|machine| machine.has_run && devices < machine.mounts)
     }
 }

@@ -92,7 +92,9 @@ fn is_ill(real: &Real, desired: &Desired, instance: &Instance) -> bool {
     let others = || real.alive().filter(|other| other.id != instance.id);
     let another_answers = others().any(|other| real.answers(&other.hostname));
     let serves = real.balancers().any(|(_, b)| b.targets.get(&instance.id) == Some(&Target::InService));
-    real.cloud.silent.get(&instance.id).is_some_and(long_ago) && (another_answers || others().count() == 0 && !serves)
+    let silent = real.cloud.silent.get(&instance.id).is_some_and(|silence| long_ago(&silence.since));
+    let is_silent = silent && !real.answers(&instance.hostname);
+    is_silent && (another_answers || others().count() == 0 && !serves)
 }
 
 /// It serves, or would but for somebody's hand.

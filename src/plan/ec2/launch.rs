@@ -50,6 +50,9 @@ impl Desk<'_> {
         if launches.is_empty() {
             return self.nowhere(plan, hostname, &subnets, &taken_over);
         }
+        if asked_for.is_none() {
+            passed_over(plan, hostname, &subnets);
+        }
         let held_back = |action: &&Action| {
             self.facts.failures.get(&action.key()).is_some_and(|failure| failure.retry_at > self.now)
         };
@@ -275,6 +278,17 @@ impl Desk<'_> {
         let intent = self.facts.intents.get(&launch_intent(hostname))?;
         let spent = intent.token.as_ref().is_some_and(|token| self.cloud.spent_tokens.contains(token));
         Some(intent).filter(|_| !spent)
+    }
+}
+
+/// Subnets that would do but for an address: how its layer is spread suffers.
+fn passed_over(plan: &mut Plan, hostname: &str, subnets: &[(&str, &Subnet)]) {
+    for (id, subnet) in subnets.iter().filter(|(_, subnet)| subnet.free == 0) {
+        let message = format!(
+            "no address is free in {id} ({}): it goes to another subnet; free some addresses, or name another one",
+            subnet.zone
+        );
+        plan.condition(Kind::Refused, hostname, message);
     }
 }
 

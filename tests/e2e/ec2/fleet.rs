@@ -187,6 +187,7 @@ impl Fleet {
 impl Place for Fleet {
     const OUT: &'static str = "DeregisterTargets";
     const IN: &'static str = "RegisterTargets";
+    const ASKED: &'static [&'static str] = &["DescribeInstances", "DescribeVolumes", "DescribeTargetHealth"];
     // Instances boot, and fetch their certificates.
     const LIMIT: u64 = 240;
 

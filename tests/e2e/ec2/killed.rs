@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{fleet::Fleet, manifest::Manifest};
 use crate::{
+    controller::Status,
     fleet::{beside_others, until},
     ground::{GROUND, elements},
     place::Place,
@@ -57,6 +58,52 @@ async fn a_controller_killed_again_and_again_between_a_launch_and_its_answer_lau
     assert_eq!(fleet.volumes().len(), 2, "{:#?}", fleet.volumes());
     let zones: BTreeSet<String> = elements(&described, "availabilityZone").into_iter().collect();
     assert!(zones.len() >= 2, "one that is not seen yet counts where it was sent: {zones:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_sent_before_the_manifest_changed_is_launched_once_as_it_was_sent_and_the_difference_is_told() {
+    let _turn = beside_others().await;
+    let (name, region) = ("ec2token", "eu-central-1");
+    let fleet = Fleet::new(name, region);
+    let mut manifest = Manifest::new(&fleet, 1);
+    manifest.update = "manual".into();
+    let since = GROUND.last_call();
+    let launches = || GROUND.calls(region, since).into_iter().filter(|(operation, _)| operation == "RunInstances");
+    let slow = GROUND.fault(json!({
+        "service": "ec2", "operation": "RunInstances", "region": region, "delay": 3, "after": true,
+    }));
+    let lag = GROUND.fault(json!({"service": "ec2", "region": region, "lag": 120}));
+    fleet.commit(&manifest.text());
+    let mut controller = fleet.start(&["--resync", "2"]);
+    until("docker1's launch is sent", 60, || launches().count() > 0).await;
+    controller.kill();
+    drop(slow);
+
+    // Another type is declared while nobody knows what became of the launch: its token can be sent as it was only.
+    manifest.instance_type = "t3.medium".into();
+    let revision = fleet.commit(&manifest.text());
+    controller = fleet.start(&["--resync", "2"]);
+    let refused = |status: &Status| {
+        let said = status.conditions("ActionFailed");
+        said.iter().any(|said| said.contains("docker1") && said.contains("IdempotentParameterMismatch"))
+    };
+    controller.until(name, "told that it was sent with other settings", 90, refused).await;
+    drop(lag);
+    let outdated = |status: &Status| {
+        let said = status.conditions("Outdated");
+        status.revision() == revision && said.iter().any(|said| said.contains("t3.small → t3.medium"))
+    };
+    let status = controller.until(name, "told that it is not as declared", 240, outdated).await;
+    assert!(status.conditions("ActionFailed").is_empty(), "{:?}", status.all_conditions());
+    until("it serves", 120, || fleet.in_service().len() == 1).await;
+
+    assert_eq!(hostnames_of(&fleet.ec2("DescribeInstances", &[])), ["docker1"]);
+    assert_eq!(fleet.volumes().len(), 1, "{:#?}", fleet.volumes());
+    let tokens: BTreeSet<String> =
+        launches().map(|(_, request)| request["ClientToken"].as_str().unwrap().to_owned()).collect();
+    let types: BTreeSet<String> =
+        launches().map(|(_, request)| request["InstanceType"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((tokens.len(), types.len()), (1, 2), "{tokens:?} {types:?}");
 }
 
 fn hostname_of(request: &Value) -> String {
