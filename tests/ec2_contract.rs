@@ -389,6 +389,57 @@ async fn a_volume_grows_outlives_its_instance_and_is_attached_to_the_next() {
 }
 
 #[tokio::test]
+async fn volumes_of_every_type_have_the_iops_the_throughput_and_the_encryption_that_are_declared() {
+    let ground = Ground::new("eu-central-1").await;
+    let kind = |size_gib: u32, volume_type: &str, iops: Option<u32>, throughput: Option<u32>| EbsVolume {
+        volume_type: volume_type.into(),
+        iops,
+        throughput,
+        encrypted: (volume_type == "gp2").then_some(false),
+        ..volume(size_gib)
+    };
+    let mut declared = BTreeMap::from([
+        ("/dev/sdf", kind(1, "gp2", None, None)),
+        ("/dev/sdg", kind(8, "gp3", Some(4_000), Some(250))),
+        ("/dev/sdh", kind(4, "io1", Some(200), None)),
+        ("/dev/sdi", kind(5, "io2", Some(300), None)),
+    ]);
+    let volumes = declared.iter().map(|(device, volume)| ((*device).to_owned(), volume.clone())).collect();
+    let token = format!("contract-6-{}", jiff::Timestamp::now().as_millisecond());
+    let devices = ground.launched("web1", &token, volumes).await.launched.unwrap().devices;
+    let client = ground.raw().await;
+    let described = async |device: &str| {
+        let told = client.describe_volumes().volume_ids(&devices[device]).send().await.unwrap();
+        let told = told.volumes()[0].clone();
+        let kind = told.volume_type.unwrap().to_string();
+        let (size, iops) = (told.size.unwrap(), told.iops.filter(|_| kind != "gp2"));
+        (size, kind, iops, told.throughput, told.encrypted.unwrap())
+    };
+    let number = |number: u32| i32::try_from(number).unwrap();
+    let expected = |volume: &EbsVolume| {
+        let encrypted = volume.encrypted.unwrap_or(true);
+        let (iops, throughput) = (volume.iops.map(number), volume.throughput.map(number));
+        (number(volume.size_gib), volume.volume_type.clone(), iops, throughput, encrypted)
+    };
+    for (device, volume) in &declared {
+        assert_eq!(described(device).await, expected(volume), "{device}");
+    }
+
+    // In place, on what runs.
+    declared.insert("/dev/sdf", EbsVolume { encrypted: Some(false), ..kind(10, "gp3", Some(5_000), Some(300)) });
+    declared.insert("/dev/sdi", kind(5, "io2", Some(400), None));
+    for device in ["/dev/sdf", "/dev/sdi"] {
+        let volume = declared[device].clone();
+        let (id, hostname) = (devices[device].clone(), "web1".to_owned());
+        ground.apply(Action::ModifyVolume { id, hostname, volume, changed: Vec::new() }).await.unwrap();
+    }
+    for (device, volume) in &declared {
+        assert_eq!(described(device).await, expected(volume), "{device}");
+    }
+    ground.clear().await;
+}
+
+#[tokio::test]
 async fn what_does_not_bear_the_tags_is_left_alone() {
     let ground = Ground::new("ap-northeast-1").await;
     // Nothing clears away what has lost its tags: the instance of an earlier run has spent its token.

@@ -130,6 +130,22 @@ impl Ground {
         }
     }
 
+    /// Two of the VPC.
+    async fn security_groups(&self) -> [String; 2] {
+        let version = ("Version", "2016-11-15");
+        let told = query("ec2", &self.region, &[("Action", "DescribeSecurityGroups"), version]).await;
+        let first = elements(&told, "groupId").remove(0);
+        let name = format!("contract-{}", Timestamp::now().as_millisecond());
+        let create = [
+            ("Action", "CreateSecurityGroup"),
+            version,
+            ("GroupName", &*name),
+            ("GroupDescription", "contract"),
+            ("VpcId", &*self.vpc),
+        ];
+        [first, elements(&query("ec2", &self.region, &create).await, "groupId").remove(0)]
+    }
+
     fn stack(&self) -> &Stack {
         &self.desired.stack
     }
@@ -520,6 +536,28 @@ async fn a_listener_has_its_certificate_and_bears_the_mark_by_which_it_may_be_ch
 }
 
 #[tokio::test]
+async fn an_application_load_balancer_has_the_security_groups_that_are_declared() {
+    let mut ground = Ground::new("ap-southeast-2", ALB).await;
+    let [first, second] = ground.security_groups().await;
+    let text = |group: &str| ALB.replace("front\n", &format!("front\n          securityGroupIds: [{group}]\n"));
+    let client = ground.client.clone();
+    let has = async || {
+        let told = client.describe_load_balancers().names("front").send().await.unwrap();
+        told.load_balancers()[0].security_groups().to_vec()
+    };
+    ground.declare(&text(&first));
+    ground.converge().await;
+    assert_eq!(has().await, [first]);
+    ground.declare(&text(&second));
+    let done = ground.converge().await;
+    assert!(done.len() == 1 && done[0].contains("security groups"), "{done:#?}");
+    assert_eq!(has().await, [second]);
+    ground.restart();
+    assert_eq!(ground.converge().await, Vec::<String>::new());
+    ground.clear().await;
+}
+
+#[tokio::test]
 async fn a_load_balancer_of_somebody_else_is_left_alone_until_adopt_is_set() {
     let mut ground = Ground::new("us-east-2", ALB).await;
     let subnets = ground.subnets.keys().take(2).cloned().collect();
@@ -605,18 +643,7 @@ async fn a_classic_load_balancer_is_made_whole_put_right_and_deleted() {
 async fn a_classic_load_balancer_has_its_certificate_its_subnets_and_its_groups_and_may_be_internal() {
     const REGION: &str = "ap-northeast-3";
     let mut ground = Ground::new(REGION, "- {classic: none}").await;
-    let version = ("Version", "2016-11-15");
-    let told = query("ec2", REGION, &[("Action", "DescribeSecurityGroups"), version]).await;
-    let first = elements(&told, "groupId").remove(0);
-    let name = format!("contract-{}", Timestamp::now().as_millisecond());
-    let create = [
-        ("Action", "CreateSecurityGroup"),
-        version,
-        ("GroupName", &*name),
-        ("GroupDescription", "contract"),
-        ("VpcId", &*ground.vpc),
-    ];
-    let second = elements(&query("ec2", REGION, &create).await, "groupId").remove(0);
+    let [first, second] = ground.security_groups().await;
     let subnets: Vec<String> = ground.subnets.keys().cloned().collect();
     let certificate = |number: u32| format!("arn:aws:acm:{REGION}:123456789012:certificate/{number}");
     let text = |number: u32, subnets: &[String], group: &str| {
