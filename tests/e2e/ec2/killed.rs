@@ -63,7 +63,7 @@ async fn a_controller_killed_again_and_again_between_a_launch_and_its_answer_lau
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_sent_before_the_manifest_changed_is_launched_once_as_it_was_sent_and_the_difference_is_told() {
     let _turn = beside_others().await;
-    let (name, region) = ("ec2token", "eu-central-1");
+    let (name, region) = ("ec2token", "ca-central-1");
     let fleet = Fleet::new(name, region);
     let mut manifest = Manifest::new(&fleet, 1);
     manifest.update = "manual".into();

@@ -8,5 +8,6 @@ mod killed;
 pub mod manifest;
 mod owned;
 mod reached;
+mod refreshed;
 mod several;
 mod trouble;
