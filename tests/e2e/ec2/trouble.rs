@@ -1,6 +1,6 @@
 //! Trouble of EC2's kind: one clear condition, nothing doubled, nothing leaked, nothing stopped that serves.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 
@@ -62,11 +62,21 @@ async fn what_a_launch_needs_and_is_not_there_is_said_and_launching_goes_on_once
         .await;
     assert_eq!(fleet.states(), []);
 
-    // Another zone has room: it is used at once, and what failed in the first one is told.
-    fleet.commit(&manifest.text());
+    // Another zone has room: it is used at once, and what failed in the first ones is told, an address that somebody else
+    // took in between included.
+    let taken = GROUND.fault(json!({
+        "service": "ec2", "operation": "RunInstances", "region": region, "match": fleet.subnets[0],
+        "error": "InsufficientFreeAddressesInSubnet",
+        "message": "There are not enough free addresses in subnet to satisfy the requested number of instances.",
+    }));
     GROUND.control("POST", &format!("ec2/subnets/{}", fleet.subnets[0]), Some(json!({"free": null})));
+    fleet.commit(&manifest.text());
+    controller.until(name, "told of the address", 60, |status| says(status, "not enough free addresses")).await;
     let revision = fleet.commit_file("note.txt", "nothing of a manifest");
     controller.until_converged(name, &revision, 240).await;
+    let zones: BTreeSet<String> = elements(&fleet.ec2("DescribeInstances", &[]), "subnetId").into_iter().collect();
+    assert_eq!(zones, BTreeSet::from([fleet.subnets[2].clone()]));
+    drop(taken);
     drop(capacity);
     assert_eq!(fleet.states().len(), 2, "{:?}", fleet.states());
     assert_eq!(fleet.volumes().len(), 2, "{:#?}", fleet.volumes());
@@ -102,7 +112,7 @@ async fn an_api_that_throttles_fails_and_lags_for_a_minute_delays_a_fleet_and_do
     let described = fleet.ec2("DescribeInstances", &[]);
     assert_eq!(elements(&described, "instanceId").len(), 1, "{described}");
 
-    // A minute in which EC2 and the load balancers answer nothing but that: it is told, and what serves goes on.
+    // A minute each in which EC2 and the load balancers answer nothing but that: it is told, and what serves goes on.
     let instance = fleet.instance("docker1");
     let load = Load::on(&fleet.address());
     let mark = instance.log_mark();
@@ -112,7 +122,7 @@ async fn an_api_that_throttles_fails_and_lags_for_a_minute_delays_a_fleet_and_do
     for error in ["RequestLimitExceeded", "InternalError"] {
         let (_down, began) = (down(error), std::time::Instant::now());
         controller.until(name, &format!("told of {error}"), 60, |status| says(status, error)).await;
-        let rest = Duration::from_secs(30).saturating_sub(began.elapsed());
+        let rest = Duration::from_secs(60).saturating_sub(began.elapsed());
         tokio::time::sleep(rest).await;
     }
     controller.until_converged(name, &revision, 60).await;
