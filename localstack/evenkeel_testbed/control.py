@@ -100,12 +100,16 @@ def on_reset(request) -> dict:
 
 
 def on_tls(request, instance_id: str) -> dict:
-    """Gives an instance's engine a certificate of the authority `evenkeel` or `rogue`, and restarts the engine.
-    With `rogue` it also accepts only that authority's clients."""
+    """Gives the engine of an OpsWorks instance a certificate of the authority `evenkeel` or `rogue`, and restarts the
+    engine. With `rogue` it also accepts only that authority's clients. One of EC2 fetches its own at every start, and
+    would put right at once what was changed under it."""
     authority = {"evenkeel": paths.PKI, "rogue": paths.PKI / "rogue"}[_body(request).get("ca", "evenkeel")]
     with store.read() as tables:
         if instance_id in tables["ec2_instances"]:
-            raise ValueError(f"{instance_id} is EC2's, and fetched its certificate itself: the proving ground has none of it")
+            raise ValueError(
+                f"{instance_id} is EC2's, and its engine fetches its certificate whenever it starts: put another one where it "
+                "does, and restart it with systemctl"
+            )
         ec2_id = tables["instances"][instance_id].get("Ec2InstanceId")
     machine = machines.get(ec2_id)
     tls = paths.instance_dir(ec2_id) / "tls"

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -345,3 +346,11 @@ def test_a_stack_is_cleared_and_no_other(cloud):
         clearing.reset("shop")
     clearing.reset(None)
     assert cloud.all() == [] and cloud("DescribeVolumes")["Volumes"] == []
+
+
+def test_an_engine_that_fetches_its_certificate_is_given_none_by_hand(cloud):
+    from evenkeel_testbed import control
+
+    instance_id = cloud.running()
+    with pytest.raises(ValueError, match="fetches its certificate whenever it starts"):
+        control.on_tls(SimpleNamespace(get_data=lambda: b'{"ca": "rogue"}'), instance_id)

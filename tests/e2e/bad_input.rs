@@ -3,39 +3,50 @@
 use std::fs;
 
 use super::{
-    controller::{evenkeel, words},
+    controller::{Status, evenkeel, words},
+    ec2,
     fleet::{Fleet, beside_others, until},
+    ground::SHARED,
     manifest::Manifest,
     place::Place,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_revision_with_a_mistake_is_refused_whole_while_the_last_good_one_goes_on_being_reconciled() {
+async fn on_opsworks_a_revision_with_a_mistake_is_refused_whole_while_the_last_good_one_goes_on_being_reconciled() {
     let _turn = beside_others().await;
-    let (name, region) = ("badinput", "ap-northeast-1");
-    let fleet = Fleet::new(name, region);
-    let good = fleet.commit(&Manifest::new(name, region, 1).text());
-    let mut controller = fleet.start(&["--resync", "300"]);
-    controller.until_converged(name, &good, 120).await;
+    a_mistake_is_refused(&Fleet::new("badinput", "ap-northeast-1")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_a_revision_with_a_mistake_is_refused_whole_while_the_last_good_one_goes_on_being_reconciled() {
+    let _turn = beside_others().await;
+    a_mistake_is_refused(&ec2::fleet::Fleet::new("ec2badinput", SHARED)).await;
+}
+
+async fn a_mistake_is_refused<P: Place>(place: &P) {
+    let name = place.name();
+    let good = place.commit(&place.text(&place.manifest(1)));
+    let mut controller = place.start(&["--resync", "300"]);
+    controller.until_converged(name, &good, P::LIMIT).await;
 
     // One mistake, and a change that would be fine by itself.
-    let mut bad = Manifest::new(name, region, 1).image("web:1.1");
+    let mut bad = place.manifest(1).image("web:1.1");
     bad.more = "      helthCheck: {http: /up, port: 8080}\n".into();
-    let refused = fleet.commit(&bad.text());
-    let invalid = |status: &super::controller::Status| !status.conditions("InvalidRevision").is_empty();
+    let refused = place.commit(&place.text(&bad));
+    let invalid = |status: &Status| !status.conditions("InvalidRevision").is_empty();
     let status = controller.until(name, "told that the revision is invalid", 30, invalid).await;
     let said = status.conditions("InvalidRevision").remove(0);
     assert!(said.contains(&refused) && said.contains("stack.yaml:") && said.contains("helthCheck"), "{said}");
     assert_eq!(status.revision(), good);
 
-    let instance = fleet.instance("docker1");
+    let instance = place.instance("docker1");
     instance.docker(&["rm", "-f", "web0"]);
     until("the removed container is back", 30, || {
         instance.containers().get("web0").is_some_and(|web| web.state == "running" && web.image.ends_with("web:1.0"))
     })
     .await;
 
-    let better = fleet.commit(&Manifest::new(name, region, 1).text());
+    let better = place.commit(&place.text(&place.manifest(1)));
     let status = controller.until_converged(name, &better, 60).await;
     assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
 }

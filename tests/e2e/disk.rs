@@ -12,23 +12,22 @@ use std::{
 
 use super::{
     controller::Status,
+    ec2,
     fleet::{Fleet, beside_others, until},
-    ground::{Instance, run},
+    ground::{Instance, SHARED, run},
     load::Load,
-    manifest::{DISK, Manifest},
+    manifest::DISK,
     place::Place,
 };
 
-const NAME: &str = "fills";
-const REGION: &str = "ap-south-2";
 /// What no pull may take, in MiB.
 const RESERVE: u64 = 100;
 /// How the filler of a disk is called.
 const FILLER: &str = "/var/lib/docker/filler";
 
 /// Pushes a web server that carries so many MiB which nothing can press together: the same ones on every run, so that the
-/// registry does not grow with each.
-fn push(tag: &str, mib: usize) {
+/// registry does not grow with each. The tag is the stack's own, for an image that another test pushes has another digest.
+fn push(stack: &str, tag: &str, mib: usize) {
     let registry = std::env::var("EVENKEEL_TESTBED_REGISTRY").unwrap_or_else(|_| "127.0.0.1:5000".into());
     let dir = tempfile::tempdir().unwrap();
     let mut state = 0x9E37_79B9_7F4A_7C15 ^ tag.bytes().fold(0, |sum, byte| (sum << 8) | u64::from(byte));
@@ -44,7 +43,7 @@ fn push(tag: &str, mib: usize) {
     file.write_all(&ballast).unwrap();
     file.set_modified(std::time::UNIX_EPOCH).unwrap();
     fs::write(dir.path().join("Dockerfile"), "FROM shop/web:1.0\nCOPY ballast /ballast\n").unwrap();
-    let image = format!("{registry}/shop/large:{tag}");
+    let image = format!("{registry}/shop/large:{stack}-{tag}");
     run("docker", &["build", "-q", "--no-cache", "-t", &image, dir.path().to_str().unwrap()]);
     run("docker", &["push", "-q", &image]);
     run("docker", &["image", "rm", "-f", &image]);
@@ -105,26 +104,37 @@ impl Watch {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
+async fn on_opsworks_a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
     let _turn = beside_others().await;
-    let fleet = Fleet::new(NAME, REGION);
+    let small = ("      docker:", "      volumes: [{mountPoint: /var/lib/docker, size: 1GiB}]\n      docker:");
+    a_disk_fills(&Fleet::new("fills", "ap-south-2"), small).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
+    let _turn = beside_others().await;
+    a_disk_fills(&ec2::fleet::Fleet::new("ec2fills", SHARED), ("size: 120GiB", "size: 1GiB")).await;
+}
+
+/// `small` is the edit that puts a volume of 1 GiB under the engines.
+async fn a_disk_fills<P: Place>(place: &P, small: (&str, &str)) {
+    let name = place.name();
     for (tag, mib) in [("1", 30), ("2", 30), ("3", 30), ("4", 80)] {
-        push(tag, mib);
+        push(name, tag, mib);
     }
-    let docker = format!(
-        "disk: {{reserve: {RESERVE}MiB, warnAt: 100%}}}}\n      volumes: [{{mountPoint: /var/lib/docker, size: 1GiB}}]"
-    );
-    let manifest = Manifest::new(NAME, REGION, 2);
-    let text = |tag: &str, docker: &str| {
-        let manifest = manifest.clone().image(&format!("large:{tag}"));
-        manifest.text().replace(&format!("{DISK}}}"), docker)
+    let text = |tag: &str, warn_at: &str| {
+        let disk = format!("port: 2376, disk: {{reserve: {RESERVE}MiB, warnAt: {warn_at}}}");
+        let text =
+            place.text(&place.manifest(2).image(&format!("large:{name}-{tag}"))).replace(&format!(", {DISK}"), "");
+        assert!(text.contains(small.0) && text.contains("port: 2376"), "{text}");
+        text.replace(small.0, small.1).replace("port: 2376", &disk)
     };
-    let revision = fleet.commit(&text("1", &docker));
-    let mut controller = fleet.start(&[]);
-    controller.until_converged(NAME, &revision, 240).await;
+    let revision = place.commit(&text("1", "100%"));
+    let mut controller = place.start(&[]);
+    controller.until_converged(name, &revision, P::LIMIT + 90).await;
     let is_told = |status: &Status| status.0["instances"].as_array().unwrap().iter().all(|one| one["disk"].is_object());
-    let status = controller.until(NAME, "told how full its disks are", 10, is_told).await;
-    let hosts: Vec<Instance> = fleet.instances().into_values().collect();
+    let status = controller.until(name, "told how full its disks are", 10, is_told).await;
+    let hosts: Vec<Instance> = place.instances().into_values().collect();
     let first = images(&hosts[0]);
     assert_eq!((hosts.len(), first.len()), (2, 1));
 
@@ -139,9 +149,9 @@ async fn a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
     }
 
     // Room enough: the image of before stays, to be gone back to.
-    let load = Load::on(&fleet.address());
-    let revision = fleet.commit(&text("2", &docker));
-    controller.until_converged(NAME, &revision, 120).await;
+    let load = Load::on(&place.address());
+    let revision = place.commit(&text("2", "100%"));
+    controller.until_converged(name, &revision, 120).await;
     for instance in &hosts {
         assert!(images(instance).contains(&first[0]) && images(instance).len() == 2, "{:?}", images(instance));
     }
@@ -149,8 +159,8 @@ async fn a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
     // Too little: what is oldest makes way.
     hosts.iter().for_each(|instance| leave(instance, RESERVE + 70));
     let second = web(&hosts[0]).1;
-    let revision = fleet.commit(&text("3", &docker));
-    controller.until_converged(NAME, &revision, 120).await;
+    let revision = place.commit(&text("3", "100%"));
+    controller.until_converged(name, &revision, 120).await;
     for instance in &hosts {
         let there = images(instance);
         assert!(!there.contains(&first[0]) && there.contains(&second) && there.len() == 2, "{there:?}");
@@ -160,12 +170,12 @@ async fn a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
     hosts.iter().for_each(|instance| leave(instance, RESERVE + 100));
     let before: Vec<(String, String)> = hosts.iter().map(web).collect();
     let watches: Vec<Watch> = hosts.iter().map(Watch::on).collect();
-    fleet.commit(&text("4", &docker));
+    place.commit(&text("4", "100%"));
     let told = |status: &Status| status.conditions("NoRoom").len() == 2 && status.phase() == "Blocked";
-    let status = controller.until(NAME, "told that there is no room", 120, told).await;
+    let status = controller.until(name, "told that there is no room", 120, told).await;
     for said in status.conditions("NoRoom") {
-        for part in ["no room for registry.example.com/shop/large:4", "was given up", "(now 1GiB)", "What runs goes on"]
-        {
+        let no_room = format!("no room for registry.example.com/shop/large:{name}-4");
+        for part in [&no_room, "was given up", "(now 1GiB)", "What runs goes on"] {
             assert!(said.contains(part), "{part}: {said}");
         }
     }
@@ -174,7 +184,7 @@ async fn a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
         assert!(least > (RESERVE - 20) << 20, "{} MiB were free at the worst", least >> 20);
     }
     assert_eq!(hosts.iter().map(web).collect::<Vec<_>>(), before);
-    fleet.assert_in_service(2);
+    place.assert_in_service(2);
     for instance in &hosts {
         // The engine keeps nothing of what was given up; the image of before has made way for it.
         assert_eq!(images(instance), [before[0].1.clone()]);
@@ -183,8 +193,8 @@ async fn a_full_disk_is_made_room_on_or_left_alone_and_what_runs_serves_on() {
 
     // As soon as there is room, it goes on: here because less is to be kept.
     hosts.iter().for_each(|instance| drop(instance.run(&["rm", "-f", FILLER])));
-    let revision = fleet.commit(&text("4", &docker.replace("warnAt: 100%", "warnAt: 99%")));
-    let status = controller.until_converged(NAME, &revision, 120).await;
+    let revision = place.commit(&text("4", "99%"));
+    let status = controller.until_converged(name, &revision, 120).await;
     assert!(status.conditions("NoRoom").is_empty(), "{:?}", status.all_conditions());
     for (instance, (_, digest)) in hosts.iter().zip(&before) {
         assert_ne!(web(instance).1, *digest);

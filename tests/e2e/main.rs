@@ -1,7 +1,8 @@
 //! Evenkeel from outside, on the proving ground: the real program, LocalStack with the plug-in, real engines.
 //!
 //! `localstack/up` first, then `cargo test --features e2e --test e2e`. The tests find the proving ground by
-//! `EVENKEEL_TESTBED`, or in `.testbed` of this repository. Every test has a stack, a balancer and a region of its own.
+//! `EVENKEEL_TESTBED`, or in `.testbed` of this repository. Every test has a stack, a balancer and a region of its own;
+//! of those on EC2, the ones that make no faults and count no calls stand in one region ([`ground::SHARED`]).
 //! What holds whoever runs the instances is written once, for a [`place::Place`], and tested on each provider.
 
 mod bad_input;

@@ -9,9 +9,8 @@ use super::{
     controller::{Controller, Status},
     ec2,
     fleet::{Fleet, beside_others, until},
-    ground::{GROUND, Instance, TURN, run},
+    ground::{GROUND, Instance, SHARED, TURN, run},
     load::Load,
-    manifest::Manifest,
     place::Place,
 };
 
@@ -103,23 +102,44 @@ async fn old_one_is_back(place: &impl Place, controller: &mut Controller, words:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_engine_that_refuses_the_certificate_hangs_or_cannot_be_reached_is_said_so_and_the_others_are_looked_after()
-{
+async fn on_opsworks_an_engine_that_refuses_hangs_or_is_out_of_reach_is_said_so_and_the_others_are_looked_after() {
     let _turn = beside_others().await;
-    let (name, region) = ("engines", "ap-southeast-1");
-    let fleet = Fleet::new(name, region);
-    let revision = fleet.commit(&Manifest::new(name, region, 2).text());
-    let mut controller = fleet.start(&["--resync", "3"]);
-    controller.until_converged(name, &revision, 120).await;
-    let instances = fleet.instances();
+    let certify = |engine: &Instance, authority: &str| {
+        GROUND.control("POST", &format!("instances/{}/tls", engine.id), Some(json!({"ca": authority})));
+    };
+    engines_in_trouble(&Fleet::new("engines", "ap-southeast-1"), certify).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_an_engine_that_refuses_hangs_or_is_out_of_reach_is_said_so_and_the_others_are_looked_after() {
+    let _turn = beside_others().await;
+    let fleet = ec2::fleet::Fleet::new("ec2engines", SHARED);
+    // An engine fetches its certificate whenever it starts, so somebody has put another one where it does.
+    let certify = |engine: &Instance, authority: &str| {
+        fleet.certify_from(&match authority {
+            "rogue" => fleet.dir().join("rogue"),
+            _ => fleet.certificates(),
+        });
+        engine.run(&["systemctl", "restart", "docker"]);
+    };
+    engines_in_trouble(&fleet, certify).await;
+}
+
+/// `certify` starts an engine with a certificate of an authority: `evenkeel`, the controller's, or `rogue`, somebody else's.
+async fn engines_in_trouble<P: Place>(place: &P, certify: impl Fn(&Instance, &str)) {
+    let name = place.name();
+    let revision = place.commit(&place.text(&place.manifest(2)));
+    let mut controller = place.start(&["--resync", "3"]);
+    controller.until_converged(name, &revision, P::LIMIT).await;
+    let instances = place.instances();
     let (good, bad) = (&instances["docker1"], &instances["docker2"]);
     let mark = bad.log_mark();
-    let load = Load::on(&fleet.address());
+    let load = Load::on(&place.address());
 
     // The whole controller has a certificate of somebody else's.
     assert!(controller.terminate().await.success());
     let rogue = GROUND.state.join("pki/rogue/client");
-    let mut controller = fleet.start(&["--resync", "3", "--docker-certs", rogue.to_str().unwrap()]);
+    let mut controller = place.start(&["--resync", "3", "--docker-certs", rogue.to_str().unwrap()]);
     let status = controller
         .until(name, "told that both engines refuse the certificate", 30, |status| {
             status.conditions("Unobservable").len() == 2
@@ -129,7 +149,7 @@ async fn an_engine_that_refuses_the_certificate_hangs_or_cannot_be_reached_is_sa
         assert!(message.to_lowercase().contains("certificate"), "{message}");
     }
     assert!(controller.terminate().await.success());
-    let mut controller = fleet.start(&["--resync", "3"]);
+    let mut controller = place.start(&["--resync", "3"]);
     controller.until_converged(name, &revision, 30).await;
 
     // The engine accepts connections and never answers; its containers go on.
@@ -141,13 +161,10 @@ async fn an_engine_that_refuses_the_certificate_hangs_or_cannot_be_reached_is_sa
     controller.until_converged(name, &revision, 60).await;
 
     // One engine has a certificate of another authority.
-    let tls = |authority: &str| {
-        GROUND.control("POST", &format!("instances/{}/tls", bad.id), Some(json!({"ca": authority})));
-    };
-    tls("rogue");
+    certify(bad, "rogue");
     troubled(&mut controller, name, "certificate").await;
     the_other_is_looked_after(good).await;
-    tls("evenkeel");
+    certify(bad, "evenkeel");
     controller.until_converged(name, &revision, 60).await;
 
     // There is no way to it.
@@ -160,7 +177,7 @@ async fn an_engine_that_refuses_the_certificate_hangs_or_cannot_be_reached_is_sa
     the_other_is_looked_after(good).await;
     run("docker", &["network", "connect", "--ip", address.trim(), network.trim(), &bad.container]);
     controller.until_converged(name, &revision, 60).await;
-    fleet.assert_in_service(2);
+    place.assert_in_service(2);
 
     // Starting it again is all that the engine in trouble was ever asked for: its restart may have ended the container.
     assert_eq!(stops(&bad.mutations(mark)), 0, "{:#?}", bad.mutations(mark));
@@ -250,34 +267,49 @@ fn script(name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_stack_whose_calls_are_denied_says_so_and_the_one_beside_it_is_fine() {
+async fn on_opsworks_a_stack_whose_calls_are_denied_says_so_and_the_one_beside_it_is_fine() {
     let _turn = beside_others().await;
     let (denied, fine) = (Fleet::new("denied", "us-east-1"), Fleet::new("fine", "eu-north-1"));
-    fine.commit_file("denied.yaml", &Manifest::new("denied", "us-east-1", 1).text());
-    let mut manifest = Manifest::new("fine", "eu-north-1", 1);
-    let revision = fine.commit(&manifest.text());
+    one_of_two_is_denied(&denied, &fine, ("opsworks", "AccessDeniedException")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_a_stack_whose_calls_are_denied_says_so_and_the_one_beside_it_is_fine() {
+    let _turn = beside_others().await;
+    let denied = ec2::fleet::Fleet::new("ec2refused", "eu-central-1");
+    let fine = ec2::fleet::Fleet::new("ec2fine", "ap-northeast-3");
+    // Who looks after both has one certificate for both.
+    denied.certify_from(&fine.certificates());
+    one_of_two_is_denied(&denied, &fine, ("ec2", "UnauthorizedOperation")).await;
+}
+
+/// Given are the service that refuses, and its word for it.
+async fn one_of_two_is_denied<P: Place>(denied: &P, fine: &P, (service, error): (&str, &str)) {
+    fine.commit_file("denied.yaml", &denied.text(&denied.manifest(1)));
+    let mut manifest = fine.manifest(1);
+    let revision = fine.commit(&fine.text(&manifest));
     let mut controller = fine.start(&["--resync", "3"]);
-    controller.until_converged("denied", &revision, 120).await;
-    controller.until_converged("fine", &revision, 120).await;
+    controller.until_converged(denied.name(), &revision, P::LIMIT).await;
+    controller.until_converged(fine.name(), &revision, P::LIMIT).await;
     let instance = denied.instance("docker1");
     let (before, mark) = (instance.containers(), instance.log_mark());
 
-    let fault = GROUND.fault(json!({"service": "opsworks", "region": "us-east-1", "error": "AccessDeniedException"}));
+    let fault = GROUND.fault(json!({"service": service, "region": denied.region(), "error": error}));
     let status = controller
-        .until("denied", "told that it is denied", 30, |status| !status.conditions("Unobservable").is_empty());
+        .until(denied.name(), "told that it is denied", 30, |status| !status.conditions("Unobservable").is_empty());
     let said = status.await.conditions("Unobservable");
     assert!(said.iter().any(|message| message.contains("not authorized")), "{said:?}");
     manifest.others = "    - name: worker\n      image: registry.example.com/shop/busybox:1.0\n      \
                        command: \"sleep 3600\"\n      startupTime: 1s\n"
         .into();
-    let revision = fine.commit(&manifest.text());
-    let status = controller.until_converged("fine", &revision, 60).await;
+    let revision = fine.commit(&fine.text(&manifest));
+    let status = controller.until_converged(fine.name(), &revision, 60).await;
     assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
     assert!(fine.instance("docker1").containers().contains_key("worker0"));
     assert_eq!(instance.containers(), before);
     assert_eq!(instance.mutations(mark), Vec::<String>::new());
 
     drop(fault);
-    let status = controller.until_converged("denied", &revision, 60).await;
+    let status = controller.until_converged(denied.name(), &revision, 60).await;
     assert!(status.all_conditions().is_empty(), "{:?}", status.all_conditions());
 }

@@ -4,12 +4,16 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use super::{
-    controller::{evenkeel, words},
+    controller::words,
+    ec2,
     fleet::{Fleet, beside_others},
+    ground::SHARED,
     place::Place,
 };
 
-const SCENARIO: &str = "on-real-engines-it-goes-in-the-same-order";
+/// A scenario, and the manifest that is given in it: of each provider, with the same app.
+const ON_OPSWORKS: [&str; 2] = ["on-real-engines-it-goes-in-the-same-order", "ground"];
+const ON_EC2: [&str; 2] = ["ec2-on-real-engines-it-goes-in-the-same-order", "ground-on-ec2"];
 
 /// What the golden file says of one `converge`: the edits before it, and what is done.
 struct Act {
@@ -18,22 +22,50 @@ struct Act {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_scenario_of_the_simulator_goes_in_the_same_order_on_real_engines() {
+async fn on_opsworks_a_scenario_of_the_simulator_goes_in_the_same_order_on_real_engines() {
     let _turn = beside_others().await;
-    let (name, region) = ("truth", "eu-south-1");
-    let fleet = Fleet::new(name, region);
-    let mut text = scenarios("manifests/ground.yaml");
-    let first = fleet.commit(&text);
-    let mut controller = fleet.start(&[]);
+    let [scenario, given] = ON_OPSWORKS;
+    goes_in_the_same_order(&Fleet::new("truth", "eu-south-1"), scenario, manifest(given)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_ec2_a_scenario_of_the_simulator_goes_in_the_same_order_on_real_engines() {
+    let _turn = beside_others().await;
+    let [scenario, given] = ON_EC2;
+    let fleet = ec2::fleet::Fleet::new("truth", SHARED);
+    goes_in_the_same_order(&fleet, scenario, ec2::manifest::played(&fleet, &manifest(given))).await;
+}
+
+#[test]
+fn whoever_runs_the_instances_a_scenario_goes_in_the_same_order() {
+    let [opsworks, ec2] = [ON_OPSWORKS, ON_EC2].map(|[scenario, given]| {
+        let manifest = manifest(given);
+        let (_, app) = manifest.split_once("---\n").expect("two documents");
+        (app.to_owned(), acts(scenario))
+    });
+    assert_eq!(ec2.0, opsworks.0, "the app is the same to the letter");
+    assert_eq!(ec2.1.len(), opsworks.1.len());
+    for (number, (ec2, opsworks)) in ec2.1.iter().zip(&opsworks.1).enumerate() {
+        assert_eq!(ec2.edits, opsworks.edits);
+        let [ec2, opsworks] =
+            [ec2, opsworks].map(|act| -> Vec<String> { act.done.iter().filter_map(|it| of_both(it)).collect() });
+        assert_eq!(in_order(&ec2, subject), in_order(&opsworks, subject), "act {number}");
+        assert_eq!(moves(&ec2), moves(&opsworks), "act {number}");
+    }
+}
+
+async fn goes_in_the_same_order<P: Place>(place: &P, scenario: &str, mut text: String) {
+    let first = place.commit(&text);
+    let mut controller = place.start(&[]);
     let mut known = 0;
-    for (number, act) in acts(&scenarios(&format!("{SCENARIO}.golden"))).into_iter().enumerate() {
+    for (number, act) in acts(scenario).into_iter().enumerate() {
         for (from, to) in &act.edits {
             assert!(text.contains(from), "nothing to edit: {from}");
             text = text.replace(from, to);
         }
-        let revision = if act.edits.is_empty() { first.clone() } else { fleet.commit(&text) };
-        controller.until_converged(name, &revision, 180).await;
-        let all = done(&fleet);
+        let revision = if act.edits.is_empty() { first.clone() } else { place.commit(&text) };
+        controller.until_converged(place.name(), &revision, P::LIMIT + 30).await;
+        let all = done(place);
         let (now, told) = (without_first_registrations(&all[known..]), without_first_registrations(&act.done));
         known = all.len();
         // On instances that are new, which digest is known first decides which container comes first.
@@ -46,13 +78,18 @@ async fn a_scenario_of_the_simulator_goes_in_the_same_order_on_real_engines() {
     }
 }
 
-fn scenarios(name: &str) -> String {
+fn read(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The golden file, act by act.
-fn acts(golden: &str) -> Vec<Act> {
+fn manifest(given: &str) -> String {
+    read(&format!("manifests/{given}.yaml"))
+}
+
+/// What the golden file says of a scenario, act by act.
+fn acts(scenario: &str) -> Vec<Act> {
+    let golden = read(&format!("{scenario}.golden"));
     let mut acts = Vec::new();
     let mut edits = Vec::new();
     for line in golden.lines() {
@@ -64,7 +101,7 @@ fn acts(golden: &str) -> Vec<Act> {
         } else if let (Some(act), Some(said)) = (acts.last_mut(), line.strip_prefix("  "))
             && !said.starts_with('=')
         {
-            act.done.push(said.to_owned());
+            act.done.push(in_every_world(said));
         }
     }
     assert!(acts.len() > 3 && acts.iter().all(|act| !act.done.is_empty()), "{golden}");
@@ -72,19 +109,38 @@ fn acts(golden: &str) -> Vec<Act> {
 }
 
 /// What the controller has done so far, in the order in which it was done.
-fn done(fleet: &Fleet) -> Vec<String> {
-    let output = evenkeel(&["status", "--state", fleet.dir().join("state").to_str().unwrap(), "--events", "1000"]);
-    let said = words(&output);
+fn done(place: &impl Place) -> Vec<String> {
+    let said = words(&place.evenkeel(&["status", "--events", "1000"]));
     // What failed is done again, and counts when it is done.
     let events = said.lines().filter_map(|line| Some(line.rsplit_once(": done in ")?.0.trim()));
     // Each begins with its time.
     let actions = events.filter_map(|event| Some(event.split_once(char::is_whitespace)?.1.trim()));
-    // Nothing is done by keeping books, and which digest a tag has here is the registry's affair.
-    actions.filter(|action| !action.starts_with("record ")).map(without_digest).collect()
+    // Nothing is done by keeping books.
+    actions.filter(|action| !action.starts_with("record ")).map(in_every_world).collect()
 }
 
-fn without_digest(action: &str) -> String {
-    action.split_once(" (sha256:").map_or(action, |(before, _)| before).to_owned()
+/// Which digest a tag has is the registry's affair; ids, images and zones are EC2's.
+fn in_every_world(action: &str) -> String {
+    let is_of_ec2 = ["launch instance ", "terminate instance "].iter().any(|verb| action.starts_with(verb));
+    let end = if is_of_ec2 { " (" } else { " (sha256:" };
+    let action = action.split_once(end).map_or(action, |(before, _)| before);
+    match action.strip_prefix("mark volume ").and_then(|rest| rest.split_once(" of ")) {
+        Some((_, hostname)) => format!("mark volume of {hostname}"),
+        None => action.to_owned(),
+    }
+}
+
+/// In words that fit both providers; nothing for what only one of them has done to it.
+fn of_both(action: &str) -> Option<String> {
+    let words: Vec<&str> = action.split(' ').collect();
+    match words[..] {
+        ["launch" | "start", "instance", hostname, ..] => Some(format!("{hostname} comes")),
+        ["terminate" | "delete", "instance", hostname, ..] => Some(format!("{hostname} leaves")),
+        ["register" | "deregister", hostname, ..] => Some(format!("{} {hostname}", words[0])),
+        ["create", "stack" | "layer" | "app" | "instance", ..] => None,
+        ["stop", "instance", ..] | ["attach" | "mark", ..] => None,
+        _ => Some(action.to_owned()),
+    }
 }
 
 /// OpsWorks itself registers an instance that comes online; whether it or the controller is first is no order to keep.
@@ -107,12 +163,12 @@ fn container(action: &str) -> String {
     format!("{} {}", subject(action), name.unwrap_or_default())
 }
 
-/// What is done, by what it is done to. Pulls go beside everything else, and in no order: they are told sorted.
+/// What is done, by what it is done to. Pulls and marks go beside everything else, and in no order: they are told sorted.
 fn in_order(actions: &[String], of: fn(&str) -> String) -> BTreeMap<String, Vec<&str>> {
-    let (mut pulls, others): (Vec<&str>, Vec<&str>) =
-        actions.iter().map(String::as_str).partition(|action| action.contains(": pull "));
-    pulls.sort_unstable();
-    let mut all = BTreeMap::from([("pulls".to_owned(), pulls)]);
+    let is_beside = |action: &&str| action.contains(": pull ") || action.starts_with("mark ");
+    let (mut beside, others): (Vec<&str>, Vec<&str>) = actions.iter().map(String::as_str).partition(is_beside);
+    beside.sort_unstable();
+    let mut all = BTreeMap::from([("beside".to_owned(), beside)]);
     for action in others {
         all.entry(of(action)).or_default().push(action);
     }

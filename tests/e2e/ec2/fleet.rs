@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
@@ -120,7 +120,11 @@ impl Fleet {
     /// Makes the certificates of controller and engines, and puts the engines' into their SSM parameter, in another account as
     /// a role of it.
     pub fn certify(&self) {
-        let dir = self.certificates();
+        self.certify_from(&self.certificates());
+    }
+
+    /// The same, with the authority of that directory.
+    pub fn certify_from(&self, dir: &Path) {
         let arguments =
             ["certs", "--dir", dir.to_str().unwrap(), "--stack", &self.name, "--put", "--region", &self.region];
         let role = format!("arn:aws:iam::{}:role/deployer", self.account);

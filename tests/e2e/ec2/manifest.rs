@@ -102,23 +102,42 @@ pub fn tls() -> String {
     format!("{{transport: tls, port: 2376, ssmEndpoint: \"{}\"}}", GROUND.endpoint_of_instances())
 }
 
+/// A text that has the ids of nowhere in it, with those of the proving ground.
+fn edited(text: &str, edits: &[(&str, String)]) -> String {
+    edits.iter().fold(text.to_owned(), |text, (old, new)| {
+        assert!(text.contains(old), "there is no {old} in {text}");
+        text.replace(old, new)
+    })
+}
+
+fn subnets(fleet: &Fleet) -> String {
+    format!("subnetIds: [{}]", fleet.subnets.join(", "))
+}
+
+/// A manifest of the simulator's.
+pub fn played(fleet: &Fleet, text: &str) -> String {
+    let edits = [
+        ("region: eu-west-1", format!("region: {}", fleet.region)),
+        ("subnetIds: [subnet-a, subnet-b]", subnets(fleet)),
+        ("sg-1", fleet.group_id.clone()),
+        ("ami-00000001", AL2023.to_owned()),
+        ("{transport: tls, port: 2376}", tls()),
+    ];
+    edited(text, &edits)
+}
+
 /// The documented shop on EC2, from `deploy/examples/`: another Stack, and the App of the other provider to the letter.
 pub fn shop(fleet: &Fleet, release: &str, instance_type: &str) -> String {
-    let stack = include_str!("../../../deploy/examples/shop-on-ec2.yaml");
-    let subnets = format!("subnetIds: [{}]", fleet.subnets.join(", "));
     let edits = [
         ("metadata: {name: shop}", format!("metadata: {{name: {}}}", fleet.name)),
         ("region: eu-west-1", format!("region: {}", fleet.region)),
-        ("subnetIds: [subnet-0a1b2c3d4e5f60718, subnet-0b1c2d3e4f5061728]", subnets),
+        ("subnetIds: [subnet-0a1b2c3d4e5f60718, subnet-0b1c2d3e4f5061728]", subnets(fleet)),
         ("sg-0a1b2c3d4e5f60718", fleet.group_id.clone()),
         ("targetGroup: shop", format!("targetGroup: {}", fleet.name)),
         ("{transport: tls, port: 2376}", tls()),
         ("t3.medium", instance_type.to_owned()),
     ];
-    let stack = edits.iter().fold(stack.to_owned(), |text, (old, new)| {
-        assert!(text.contains(old), "the example has no {old}");
-        text.replace(old, new)
-    });
+    let stack = edited(include_str!("../../../deploy/examples/shop-on-ec2.yaml"), &edits);
     let app = manifest::shop(&fleet.name, &fleet.region, release);
     let (_, app) = app.split_once("\n---\n").expect("two documents");
     format!("{stack}\n---\n{app}")

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     controller::Status,
     fleet::beside_others,
-    ground::{GROUND, elements},
+    ground::{GROUND, SHARED, elements},
     load::Load,
     place::Place,
 };
@@ -36,7 +36,7 @@ impl Fleet {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_image_whose_parameter_moves_another_bootstrap_and_root_volume_replace_an_instance_under_load() {
     let _turn = beside_others().await;
-    let (name, region, parameter) = ("ec2refreshed", "ap-southeast-7", "/shop/image");
+    let (name, region, parameter) = ("ec2refreshed", SHARED, "/shop/image");
     let fleet = Fleet::new(name, region);
     let (first, second) = (fleet.image_of(AL2023.trim_start_matches("resolve:ssm:")), fleet.image_of(UBUNTU));
     assert_ne!(first, second);
