@@ -75,8 +75,8 @@ pub struct Cloud {
     pub impaired: BTreeMap<String, (Ms, Ms)>,
     /// The engines of instances that run and are silent.
     pub silent: BTreeMap<String, Silence>,
-    /// When an instance was ended by somebody else's hand, or was gone after that.
-    pub ended_by_hand: BTreeMap<String, Ms>,
+    /// When an instance was gone.
+    pub gone: BTreeMap<String, Ms>,
     /// Instances that the controller terminates because there is one too many.
     pub surplus: Vec<String>,
     /// Their hostnames, once they are gone: what was broken on one by hand is made good when another serves.
@@ -346,9 +346,8 @@ impl Real {
             self.ec2().spent_tokens.insert(token);
         }
         self.cloud.leaves.insert(id.to_owned(), now + dice.between(1_000, 90_000));
-        if let Some(at) = self.cloud.ended_by_hand.get_mut(id) {
-            *at = now;
-        }
+        self.cloud.gone.retain(|_, at| *at + PAST > now);
+        self.cloud.gone.insert(id.to_owned(), now);
         if self.cloud.surplus.iter().any(|other| other == id) {
             self.cloud.left.insert(gone.hostname);
         }

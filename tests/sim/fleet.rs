@@ -70,10 +70,10 @@ impl Watch {
     }
 }
 
-/// There are more than declared, as far as can be known: what somebody has ended may still be told, and one that is on
-/// its way out to be replaced keeps its place.
+/// There are more than declared, as far as can be known: what is gone may still be told, and one that is on its way out to
+/// be replaced keeps its place.
 pub fn is_surplus(real: &Real, desired: &Desired) -> bool {
-    let ghosts = real.cloud.ended_by_hand.values().filter(|at| **at + PAST > real.now).count();
+    let ghosts = real.cloud.gone.values().filter(|at| **at + PAST > real.now).count();
     real.instances().len() + ghosts > desired.stack.layers[0].instances.count as usize
 }
 

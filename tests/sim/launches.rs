@@ -176,8 +176,6 @@ impl Real {
         let Some(hostname) = self.by_id(id).filter(|i| is_alive(i)).map(|i| i.hostname.clone()) else { return };
         self.excuse(&hostname);
         self.end(id, dice);
-        let now = self.now;
-        self.cloud.ended_by_hand.insert(id.to_owned(), now);
     }
 
     /// Somebody stops it.
