@@ -387,6 +387,8 @@ pub struct Guard {
     pub ec2_id: String,
     /// The balancers.
     pub balancers: Vec<String>,
+    /// Every one of them has let it go; else its last requests had their time, and one that still drains it is let be.
+    pub drained: bool,
     /// The containers, by name and id, whose published ports must have no connection.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unconnected: BTreeMap<String, String>,

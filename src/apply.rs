@@ -125,6 +125,7 @@ async fn still_out(ports: &Ports, stack: &Stack, guard: &Guard, subject: &str) -
     for name in &guard.balancers {
         let trouble = match ports.balancers.target(stack, name, &guard.ec2_id).await {
             Seen::Known(None) => continue,
+            Seen::Known(Some(Target::Draining)) if !guard.drained => continue,
             Seen::Known(Some(target @ Target::InService)) => format!("{} again", held(name, &target)),
             Seen::Known(Some(target)) => held(name, &target),
             Seen::Unknown(trouble) => trouble.message,
@@ -282,19 +283,19 @@ mod tests {
             .await
     }
 
-    async fn stop(connections: Option<u32>) -> (Result<(), Trouble>, usize) {
+    async fn stop(drained: bool, says: Option<Target>, connections: Option<u32>) -> (Result<(), Trouble>, usize) {
         let access = Access::Tls { name: None };
         let node = Node { hostname: "docker1".into(), endpoint: "192.0.2.1:2376".into(), access };
         let unconnected = BTreeMap::from([("nginx0".into(), "1".into())]);
-        let guard = Guard { ec2_id: "i-1".into(), balancers: vec!["hello".into()], unconnected };
+        let guard = Guard { ec2_id: "i-1".into(), balancers: vec!["hello".into()], drained, unconnected };
         let how = StopHow { signal: None, timeout: std::time::Duration::from_secs(1) };
         let what = EngineAction::Stop { id: "2".into(), name: "app0".into(), stop: how, guard: Some(guard) };
-        done(Action::Engine { node, what }, Seen::Known(None), connections).await
+        done(Action::Engine { node, what }, Seen::Known(says), connections).await
     }
 
     #[tokio::test]
     async fn what_somebody_connected_to_meanwhile_is_not_stopped() {
-        let (result, asked) = stop(Some(1)).await;
+        let (result, asked) = stop(true, None, Some(1)).await;
         let trouble = result.unwrap_err();
         assert_eq!((trouble.class, asked), (Class::Transient, 0));
         assert_eq!(trouble.message, "docker1/app0 was not stopped: 1 connection to nginx0 came up");
@@ -303,7 +304,17 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_is_connected_to_or_cannot_tell_is_stopped() {
         for connections in [Some(0), None] {
-            assert_eq!(stop(connections).await, (Ok(()), 1));
+            assert_eq!(stop(true, None, connections).await, (Ok(()), 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn after_drain_timeout_what_still_drains_is_stopped_and_what_was_registered_again_is_not() {
+        assert_eq!(stop(false, Some(Target::Draining), None).await, (Ok(()), 1));
+        let registered = || Target::OutOfService("registration in progress".into());
+        for (drained, says) in [(true, Target::Draining), (false, Target::InService), (false, registered())] {
+            let (result, asked) = stop(drained, Some(says), None).await;
+            assert_eq!((result.unwrap_err().class, asked), (Class::Transient, 0));
         }
     }
 

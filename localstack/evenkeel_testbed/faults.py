@@ -1,4 +1,4 @@
-"""Faults that a test switches on: errors, hangs, calls of unknown outcome, reads that lag behind writes."""
+"""Faults that a test switches on: errors, hangs, calls of unknown outcome, reads that lag behind writes, short pages."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ STATUS = {
     "AccessDenied": 403,
     "UnauthorizedOperation": 403,
 }
-KEYS = {"service", "operation", "region", "match", "error", "status", "message", "delay", "times", "every", "after", "lag"}
+KEYS = set("service operation region match error status message delay times every after lag page".split())
 
 
 class Faults:
@@ -32,8 +32,8 @@ class Faults:
             raise ValueError(f"unknown keys {sorted(unknown)}; known are {sorted(KEYS)}")
         if not fault.get("service"):
             raise ValueError("a fault needs a service, such as opsworks, elb or machine")
-        if not any(fault.get(key) for key in ("error", "delay", "lag")):
-            raise ValueError("a fault needs an error, a delay or a lag")
+        if not any(fault.get(key) for key in ("error", "delay", "lag", "page")):
+            raise ValueError("a fault needs an error, a delay, a lag or a page")
         if not isinstance(fault.get("every", 1), int) or fault.get("every", 1) < 1:
             raise ValueError("every is a whole number from 1 on: the fault meets one call of so many")
         with self._lock:
@@ -57,7 +57,7 @@ class Faults:
         """The first fault that fits this call and whose turn it is, counted as used once."""
         with self._lock:
             for fault in self._faults.values():
-                if fault.get("lag") or not self._fits(fault, service, operation, region, request):
+                if fault.get("lag") or fault.get("page") or not self._fits(fault, service, operation, region, request):
                     continue
                 fault["calls"] += 1
                 if (fault["calls"] - 1) % fault["every"]:
@@ -69,13 +69,19 @@ class Faults:
         return None
 
     def lag(self, service: str, region: str) -> float:
+        return max(self._lasting("lag", service, region), default=0)
+
+    def page(self, service: str, region: str) -> int | None:
+        """So many records a page at most, whatever was asked for."""
+        return min(self._lasting("page", service, region), default=None)
+
+    def _lasting(self, key: str, service: str, region: str) -> list:
         with self._lock:
-            lags = [
-                fault["lag"]
+            return [
+                fault[key]
                 for fault in self._faults.values()
-                if fault.get("lag") and fault["service"] == service and fault.get("region") in (None, region)
+                if fault.get(key) and fault["service"] == service and fault.get("region") in (None, region)
             ]
-            return max(lags, default=0)
 
     @staticmethod
     def _fits(fault: dict, service: str, operation: str, region: str, request) -> bool:

@@ -48,7 +48,6 @@ DEFAULTS = {
     "volume_optimizing": 1.0,
     "volume_modification_interval": 21600.0,
     "terminated_visible": 3600.0,
-    "ec2_page_size": None,
     "assumed_role_seconds": None,
 }
 

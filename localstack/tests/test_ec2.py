@@ -131,7 +131,8 @@ def test_pages_cover_everything_once(cloud):
 
 
 def test_pages_can_be_smaller_than_was_asked_for(cloud):
-    testbed.store.tables["config"]["ec2_page_size"] = 2
+    faults.faults.add({"service": "ec2", "region": REGION, "page": 2})
+    faults.faults.add({"service": "ec2", "region": "eu-west-3", "page": 1})
     for _ in range(3):
         cloud.launch()
     assert len(cloud.all(MaxResults=100)) == 2

@@ -1,5 +1,7 @@
 //! Taking an instance out of its load balancers, and putting it back.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
@@ -24,13 +26,13 @@ pub(super) enum Drained {
 
 impl Desk<'_> {
     /// Who must not be sending the instance requests any more when a container of it is stopped.
-    pub(super) fn guard(&self, view: &View<'_>) -> Option<Guard> {
+    pub(super) fn guard(&self, view: &View<'_>, drained: bool) -> Option<Guard> {
         if self.layer.load_balancers.is_empty() {
             return None;
         }
         let balancers = self.layer.load_balancers.iter().map(|balancer| balancer.name().to_owned()).collect();
-        let unconnected = self.unconnected(view);
-        Some(Guard { ec2_id: view.instance.ec2_id.clone()?, balancers, unconnected })
+        let unconnected = if drained { self.unconnected(view) } else { BTreeMap::new() };
+        Some(Guard { ec2_id: view.instance.ec2_id.clone()?, balancers, drained, unconnected })
     }
 
     /// So many others are in service when one that serves leaves: those that are promised, and all but those that may

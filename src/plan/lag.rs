@@ -42,7 +42,13 @@ impl Facts {
         self.may_be_there(action);
         match action {
             Action::Engine { node, what: EngineAction::RemoveImage { .. } } => self.made_room(&node.hostname),
-            Action::Register { .. } | Action::Deregister { .. } => self.may_show_late(key, now),
+            Action::Register { hostname, .. } => {
+                // A look of the past that tells of the drain before tells nothing of how long the next one takes.
+                self.draining_since.remove(hostname);
+                self.out_since.remove(hostname);
+                self.may_show_late(key, now);
+            }
+            Action::Deregister { .. } => self.may_show_late(key, now),
             action if matches!(action.lane(), Lane::Cloud | Lane::Balancer(_)) => self.may_show_late(key, now),
             // An engine tells what is.
             _ => {}
@@ -96,6 +102,20 @@ mod tests {
 
     fn second(at: i64) -> Timestamp {
         Timestamp::from_second(at).unwrap()
+    }
+
+    #[test]
+    fn how_long_a_drain_takes_is_counted_anew_once_the_instance_was_registered_again() {
+        let mut facts = Facts::default();
+        for since in [&mut facts.draining_since, &mut facts.out_since] {
+            since.insert("web1".into(), second(0));
+            since.insert("web2".into(), second(0));
+        }
+        let action = Action::Register { balancer: "shop".into(), ec2_id: "i-1".into(), hostname: "web1".into() };
+        facts.succeeded(&action, second(60));
+        for since in [&facts.draining_since, &facts.out_since] {
+            assert_eq!(since.keys().collect::<Vec<_>>(), ["web2"]);
+        }
     }
 
     #[test]

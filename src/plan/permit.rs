@@ -85,7 +85,10 @@ impl Desk<'_> {
 
     /// Not to be counted on while the one at hand is out: it lacks a place that the one at hand has.
     fn is_unavailable(&self, other: &View<'_>, at_hand: &View<'_>) -> bool {
-        self.is_worked_on_for_traffic(other)
+        // Where neither serves well and both want the same permission, they would wait for each other.
+        let waits_likewise = !at_hand.serves_well() && other.waits_for_permission();
+        (other.is_in_hand_for_traffic() && !waits_likewise)
+            || self.is_beyond_reach(other)
             || self.soaks_until(other).is_some()
             || match other.standing {
                 Standing::Unknown => true,
@@ -171,7 +174,7 @@ impl Desk<'_> {
             }
             return match self.drained(plan, view) {
                 Drained::NotYet => Permit::Withheld,
-                Drained::Yes | Drained::TimedOut => Permit::Granted(self.guard(view)),
+                Drained::Yes | Drained::TimedOut => Permit::Granted(self.guard(view, true)),
             };
         }
         if let Some(elsewhere) = ec2::balancers::elsewhere(self.layer, self.seen) {
@@ -217,8 +220,8 @@ impl Desk<'_> {
         }
         taken.insert(at);
         match self.drained(plan, view) {
-            Drained::Yes => Permit::Granted(self.guard(view)),
-            Drained::TimedOut => Permit::Granted(None),
+            Drained::Yes => Permit::Granted(self.guard(view, true)),
+            Drained::TimedOut => Permit::Granted(self.guard(view, false)),
             Drained::NotYet => Permit::Withheld,
         }
     }
@@ -250,7 +253,7 @@ impl Desk<'_> {
         if view.standing == Standing::Out {
             taken.insert(at);
             return match self.drained(plan, view) {
-                Drained::Yes => Permit::Granted(self.guard(view)),
+                Drained::Yes => Permit::Granted(self.guard(view, true)),
                 Drained::NotYet | Drained::TimedOut => Permit::Withheld,
             };
         }

@@ -49,6 +49,11 @@ impl<'a> View<'a> {
         self.engine.is_some() && self.looks.iter().filter(|look| look.serves).all(|look| look.up)
     }
 
+    /// What it needs next is to take away something that runs.
+    pub(super) fn waits_for_permission(&self) -> bool {
+        matches!(self.pending().next().map(|look| &look.need), Some(Need::Swap(_)))
+    }
+
     /// Something on it is on its way, or half done.
     pub(super) fn is_in_hand(&self) -> bool {
         matches!(self.pending().next().map(|look| &look.need), Some(Need::Do(_) | Need::Wait { .. }))

@@ -188,13 +188,6 @@ impl Ground {
         calls.into_iter().filter(|call| call["region"] == region).collect()
     }
 
-    /// A setting of the proving ground, and what it is set to again.
-    pub fn setting(&self, name: &'static str, value: Value) -> Setting {
-        let before = self.control("GET", "config", None)[name].take();
-        self.control("POST", "config", Some(json!({name: value})));
-        Setting(name, before)
-    }
-
     /// A load balancer, as it really is.
     pub fn balancer(&self, region: &str, name: &str) -> Value {
         let all = self.control("GET", "loadbalancers", None);
@@ -231,15 +224,6 @@ impl Drop for Fault {
     fn drop(&mut self) {
         // It may have ended by itself, and LocalStack may be away.
         let _ = GROUND.try_control("DELETE", &format!("faults/{}", self.0), None);
-    }
-}
-
-/// A setting that holds as long as this is there.
-pub struct Setting(&'static str, Value);
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        let _ = GROUND.try_control("POST", "config", Some(json!({self.0: self.1.take()})));
     }
 }
 

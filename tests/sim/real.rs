@@ -398,7 +398,8 @@ impl Real {
             }
             Action::Engine { what: EngineAction::Stop { guard: Some(guard), .. }, .. } => {
                 for name in &guard.balancers {
-                    if self.target(name, &guard.ec2_id).is_some() {
+                    let target = self.target(name, &guard.ec2_id);
+                    if target.is_some_and(|target| guard.drained || *target != Target::Draining) {
                         return Err(refuse(Class::Transient, "the balancer still knows it"));
                     }
                 }

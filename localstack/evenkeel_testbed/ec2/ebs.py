@@ -60,7 +60,7 @@ def describe_volumes(where: Where, request: dict) -> dict:
             "attachment.status": lambda v: [a["State"] for a in v["Attachments"]],
             "attachment.delete-on-termination": lambda v: [a["DeleteOnTermination"] for a in v["Attachments"]],
         }
-        found, more = page(filtered(found, request, getters), request, "VolumeId", "VolumeIds")
+        found, more = page(where, filtered(found, request, getters), request, "VolumeId", "VolumeIds")
         return {"Volumes": [shown(v) for v in found], **more}
 
 

@@ -37,7 +37,7 @@ def describe_images(where: Where, request: dict) -> dict:
             "virtualization-type": lambda i: "hvm",
             "is-public": lambda i: i["Public"],
         }
-        found, more = page(filtered(found, request, getters), request, "ImageId", "ImageIds", bounds=(1, 1000))
+        found, more = page(where, filtered(found, request, getters), request, "ImageId", "ImageIds", bounds=(1, 1000))
         return {"Images": [_image(i) for i in found], **more}
 
 

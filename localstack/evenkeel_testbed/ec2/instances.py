@@ -43,7 +43,7 @@ def describe_instances(where: Where, request: dict) -> dict:
                 if any(a["InstanceId"] == i["InstanceId"] for a in v["Attachments"])
             ],
         }
-        found, more = page(filtered(found, request, getters), request, "InstanceId", "InstanceIds")
+        found, more = page(where, filtered(found, request, getters), request, "InstanceId", "InstanceIds")
         reservations: dict[str, dict] = {}
         for instance in found:
             reservation = reservations.setdefault(

@@ -71,7 +71,7 @@ def describe_modifications(where: Where, request: dict) -> dict:
             "target-size": lambda v: v["_modification"]["after"]["Size"],
             "target-volume-type": lambda v: v["_modification"]["after"]["VolumeType"],
         }
-        found, more = page(filtered(found, request, getters), request, "VolumeId", "VolumeIds")
+        found, more = page(where, filtered(found, request, getters), request, "VolumeId", "VolumeIds")
         return {"VolumesModifications": [_shown(v) for v in found], **more}
 
 

@@ -37,7 +37,7 @@ def describe_vpcs(where: Where, request: dict) -> dict:
             "cidr": lambda v: v["CidrBlock"],
             "state": lambda v: v["State"],
         }
-        found, more = page(filtered(found, request, getters), request, "VpcId", "VpcIds")
+        found, more = page(where, filtered(found, request, getters), request, "VpcId", "VpcIds")
         return {"Vpcs": [_vpc(v) for v in found], **more}
 
 
@@ -97,7 +97,7 @@ def describe_subnets(where: Where, request: dict) -> dict:
             "defaultForAz": lambda s: s["DefaultForAz"],
             "state": lambda s: "available",
         }
-        found, more = page(filtered(found, request, getters), request, "SubnetId", "SubnetIds")
+        found, more = page(where, filtered(found, request, getters), request, "SubnetId", "SubnetIds")
         return {"Subnets": [_subnet(tables, s) for s in found], **more}
 
 
@@ -142,7 +142,7 @@ def describe_security_groups(where: Where, request: dict) -> dict:
             "description": lambda g: g["Description"],
             "owner-id": lambda g: g["_account"],
         }
-        found, more = page(filtered(found, request, getters), request, "GroupId", "GroupIds")
+        found, more = page(where, filtered(found, request, getters), request, "GroupId", "GroupIds")
         return {"SecurityGroups": [_group(g) for g in found], **more}
 
 

@@ -5,8 +5,8 @@ import binascii
 import re
 from typing import Callable
 
-from .world import error
-from ..testbed import setting
+from .world import Where, error
+from ..faults import faults
 
 FILTER_VALUES = 200
 
@@ -24,7 +24,9 @@ def filtered(found: list[dict], request: dict, getters: dict[str, Callable]) -> 
     return found
 
 
-def page(found: list[dict], request: dict, id_name: str, ids: str | None = None, bounds: tuple = (5, 1000)) -> tuple:
+def page(
+    where: Where, found: list[dict], request: dict, id_name: str, ids: str | None = None, bounds: tuple = (5, 1000)
+) -> tuple:
     """One page of the records in the order of their ids, and the members of the answer that lead to the next one.
     `ids` names the member of the request that MaxResults may not be combined with."""
     size, token = request.get("MaxResults"), request.get("NextToken")
@@ -42,7 +44,8 @@ def page(found: list[dict], request: dict, id_name: str, ids: str | None = None,
         after = _decoded(token)
         found = [r for r in found if r[id_name] > after]
     # AWS may give fewer than MaxResults; without MaxResults it gives everything.
-    limits = [n for n in (size and min(size, bounds[1]), setting("ec2_page_size") if size or token else None) if n]
+    shorter = faults.page("ec2", where.region) if size or token else None
+    limits = [n for n in (size and min(size, bounds[1]), shorter) if n]
     if limits and len(found) > min(limits):
         found = found[: min(limits)]
         return found, {"NextToken": base64.urlsafe_b64encode(found[-1][id_name].encode()).decode()}

@@ -34,7 +34,7 @@ def describe_instance_status(where: Where, request: dict) -> dict:
             "instance-status.reachability": lambda i: WORDS.get(status(i, "instance")),
             "system-status.reachability": lambda i: WORDS.get(status(i, "system")),
         }
-        found, more = page(filtered(found, request, getters), request, "InstanceId", "InstanceIds")
+        found, more = page(where, filtered(found, request, getters), request, "InstanceId", "InstanceIds")
         return {"InstanceStatuses": [_shown(i) for i in found], **more}
 
 

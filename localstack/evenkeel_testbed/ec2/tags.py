@@ -70,7 +70,7 @@ def describe_tags(where: Where, request: dict) -> dict:
         for wanted in request.get("Filters") or []:
             if wanted["Name"].startswith("tag:"):
                 found = [t for t in found if t["Key"] == wanted["Name"][4:]]
-        found, more = page(filtered(found, request, getters), request, "_order")
+        found, more = page(where, filtered(found, request, getters), request, "_order")
         return {"Tags": found, **more}
 
 

@@ -73,7 +73,7 @@ fn everything_is_there(fleet: &Fleet) {
 
 /// Where a page holds but one instance, each page is asked for once.
 async fn pages_are_asked_for_once(fleet: &Fleet, controller: &mut Controller) {
-    let _small = GROUND.setting("ec2_page_size", json!(1));
+    let _short = GROUND.fault(json!({"service": "ec2", "region": fleet.region, "page": 1}));
     let asked = passes_ask_once_and_change_nothing(fleet, controller).await;
     let pages = asked.keys().filter(|(_, operation, _)| operation == "DescribeInstances").count();
     assert!(pages >= fleet.instances().len(), "{asked:#?}");
