@@ -16,7 +16,9 @@ STATUS = {
     "AccessDenied": 403,
     "UnauthorizedOperation": 403,
 }
-KEYS = set("service operation region match error status message delay times every after lag page".split())
+# Of these, one at least: what it does.
+DOES = {"error", "delay", "lag", "page"}
+KEYS = DOES | {"service", "operation", "region", "match", "status", "message", "times", "every", "after"}
 
 
 class Faults:
@@ -32,7 +34,7 @@ class Faults:
             raise ValueError(f"unknown keys {sorted(unknown)}; known are {sorted(KEYS)}")
         if not fault.get("service"):
             raise ValueError("a fault needs a service, such as opsworks, elb or machine")
-        if not any(fault.get(key) for key in ("error", "delay", "lag", "page")):
+        if not any(fault.get(key) for key in DOES):
             raise ValueError("a fault needs an error, a delay, a lag or a page")
         if not isinstance(fault.get("every", 1), int) or fault.get("every", 1) < 1:
             raise ValueError("every is a whole number from 1 on: the fault meets one call of so many")

@@ -8,7 +8,7 @@ use super::{fleet::Fleet, manifest::Manifest};
 use crate::{
     controller::Status,
     fleet::{beside_others, until},
-    ground::{GROUND, elements},
+    ground::{Fault, GROUND, elements},
     place::Place,
 };
 
@@ -21,16 +21,11 @@ async fn a_controller_killed_again_and_again_between_a_launch_and_its_answer_lau
     let (name, region) = ("ec2killed", "eu-west-2");
     let fleet = Fleet::new(name, region);
     let since = GROUND.last_call();
-    // Every launch is carried out at once and answered late. Reads do not show it for longer than a launch is waited for, so
-    // that it is sent again.
-    let slow = GROUND.fault(json!({
-        "service": "ec2", "operation": "RunInstances", "region": region, "delay": 3, "after": true,
-    }));
-    let lag = GROUND.fault(json!({"service": "ec2", "region": region, "lag": 120}));
+    let (slow, lag) = answered_late_and_shown_later(region);
     let revision = fleet.commit(&Manifest::new(&fleet, 2).text());
     let mut controller = fleet.start(&["--resync", "2"]);
-    let launches = || GROUND.calls(region, since).into_iter().filter(|(operation, _)| operation == "RunInstances");
-    let sent = |hostname: &str| launches().filter(|(_, request)| hostname_of(request) == hostname).count();
+    let launches = || launches(region, since);
+    let sent = |hostname: &str| launches().filter(|request| hostname_of(request) == hostname).count();
     for times in 1..=SENDS {
         until(&format!("docker1's launch is sent for the {times}. time"), 60, || sent("docker1") >= times).await;
         controller.kill();
@@ -47,7 +42,7 @@ async fn a_controller_killed_again_and_again_between_a_launch_and_its_answer_lau
     }
     assert_eq!(hostnames, BTreeMap::from([("docker1".to_owned(), 1), ("docker2".to_owned(), 1)]), "{described}");
     let mut tokens: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (_, request) in launches() {
+    for request in launches() {
         tokens.entry(hostname_of(&request)).or_default().push(request["ClientToken"].as_str().unwrap().to_owned());
     }
     for (hostname, mut tokens) in tokens {
@@ -68,11 +63,8 @@ async fn what_was_sent_before_the_manifest_changed_is_launched_once_as_it_was_se
     let mut manifest = Manifest::new(&fleet, 1);
     manifest.update = "manual".into();
     let since = GROUND.last_call();
-    let launches = || GROUND.calls(region, since).into_iter().filter(|(operation, _)| operation == "RunInstances");
-    let slow = GROUND.fault(json!({
-        "service": "ec2", "operation": "RunInstances", "region": region, "delay": 3, "after": true,
-    }));
-    let lag = GROUND.fault(json!({"service": "ec2", "region": region, "lag": 120}));
+    let launches = || launches(region, since);
+    let (slow, lag) = answered_late_and_shown_later(region);
     fleet.commit(&manifest.text());
     let mut controller = fleet.start(&["--resync", "2"]);
     until("docker1's launch is sent", 60, || launches().count() > 0).await;
@@ -99,11 +91,24 @@ async fn what_was_sent_before_the_manifest_changed_is_launched_once_as_it_was_se
 
     assert_eq!(hostnames_of(&fleet.ec2("DescribeInstances", &[])), ["docker1"]);
     assert_eq!(fleet.volumes().len(), 1, "{:#?}", fleet.volumes());
-    let tokens: BTreeSet<String> =
-        launches().map(|(_, request)| request["ClientToken"].as_str().unwrap().to_owned()).collect();
-    let types: BTreeSet<String> =
-        launches().map(|(_, request)| request["InstanceType"].as_str().unwrap().to_owned()).collect();
+    let [tokens, types] = ["ClientToken", "InstanceType"].map(|key| -> BTreeSet<String> {
+        launches().map(|request| request[key].as_str().unwrap().to_owned()).collect()
+    });
     assert_eq!((tokens.len(), types.len()), (1, 2), "{tokens:?} {types:?}");
+}
+
+/// Every launch is carried out at once and answered late. Reads do not show it for longer than a launch is waited for, so
+/// that it is sent again.
+fn answered_late_and_shown_later(region: &str) -> (Fault, Fault) {
+    let slow = json!({"service": "ec2", "operation": "RunInstances", "region": region, "delay": 3, "after": true});
+    let lag = json!({"service": "ec2", "region": region, "lag": 120});
+    (GROUND.fault(slow), GROUND.fault(lag))
+}
+
+/// The launches that EC2 was asked for.
+fn launches(region: &str, since: u64) -> impl Iterator<Item = Value> {
+    let calls = GROUND.calls(region, since).into_iter();
+    calls.filter(|(operation, _)| operation == "RunInstances").map(|(_, request)| request)
 }
 
 fn hostname_of(request: &Value) -> String {
