@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{fleet, intent::Intent, job::Jobs, lag::Done, notices::Told, progress::Progress, scaling::Since, subject};
+use super::{
+    fleet, gone::Heard, intent::Intent, job::Jobs, lag::Done, notices::Told, progress::Progress, scaling::Since,
+};
 use crate::{
     action::{Action, Delivery, Lane, Release, Scaled, Wish},
     spec::Desired,
-    world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble, Volume},
+    world::{Class, Health, Instance, Observed, Seen, State, Target, Trouble},
 };
 
 /// See the module.
@@ -66,6 +68,8 @@ pub struct Facts {
     pub gone_since: BTreeMap<String, Timestamp>,
     /// Since when each part of the provider's side is told to a controller. `None`: to nobody who has to doubt it.
     pub told_since: Option<BTreeMap<usize, Timestamp>>,
+    /// When each part of the provider's side was last told.
+    pub heard: BTreeMap<usize, Heard>,
 }
 
 /// A release on record.
@@ -88,15 +92,6 @@ pub struct Failure {
     pub retry_at: Timestamp,
 }
 
-/// What is not there, and not for certain yet.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Doubt {
-    /// What is waited for.
-    pub(super) on: String,
-    /// When it is certain.
-    pub(super) until: Timestamp,
-}
-
 impl Facts {
     /// Those of a controller that has just begun: it has seen nothing yet that it could hold against one read that
     /// misses something.
@@ -108,17 +103,6 @@ impl Facts {
     pub(super) fn is_new(&self, now: Timestamp) -> bool {
         let Some(told_since) = &self.told_since else { return false };
         told_since.values().min().is_none_or(|first| *first + super::INTENT_GRACE > now)
-    }
-
-    /// Why what a read does not tell of may be there all the same.
-    pub(super) fn doubt(&self, what: &str, now: Timestamp) -> Option<Doubt> {
-        if let Some(since) = self.gone_since.get(what) {
-            let on = format!("it to be gone for certain; it was there until {}", since.strftime("%H:%M:%S"));
-            return Some(Doubt { on, until: *since + super::GONE_GRACE });
-        }
-        let until = *self.told_since.as_ref()?.get(&subject::part(what))? + super::GONE_GRACE;
-        let on = "another look that does not find it either; the controller has only just begun".to_owned();
-        Some(Doubt { on, until }).filter(|doubt| doubt.until > now)
     }
 
     /// Takes a release for recorded.
@@ -236,44 +220,6 @@ impl Facts {
             keep(&mut self.impaired_since, &instance.id, impaired, now);
         }
     }
-
-    /// Reads lag behind writes, and one that misses something is no proof that it is gone.
-    fn note_gone(&mut self, seen: &Observed, now: Timestamp) {
-        let cloud = seen.provided.opsworks();
-        // What one part does not tell says nothing about the others.
-        let stack = cloud.and_then(|cloud| cloud.stack.known());
-        let stack = stack.map(|stack| stack.iter().map(|_| subject::STACK.to_owned()).collect());
-        let layers = cloud.and_then(|cloud| cloud.layers.known());
-        let layers = layers.map(|all| all.iter().map(|layer| subject::layer(&layer.settings.short_name)).collect());
-        let apps = cloud.and_then(|cloud| cloud.apps.known());
-        let apps = apps.map(|all| all.iter().map(|app| subject::app(&app.settings.short_name)).collect());
-        let instances = seen.provided.instances.known();
-        let instances = instances.map(|all| all.iter().map(|instance| instance.hostname.clone()).collect());
-        let volumes = seen.provided.ec2().and_then(|cloud| cloud.volumes.known());
-        let named = |volume: &Volume| Some(subject::volume(volume.hostname.as_ref()?, volume.mount_point.as_ref()?));
-        let volumes = volumes.map(|all| all.iter().filter_map(named).collect());
-        let mut parts: [Option<BTreeSet<String>>; 5] = [stack, layers, apps, instances, volumes];
-        if seen.stale.is_some() {
-            // What was told before is told once more: that is no other look.
-            parts = Default::default();
-        }
-        let told = |what: &str| parts[subject::part(what)].is_some();
-        // Whatever is doubted is looked for twice with nothing but answers in between: two reads that a time without an
-        // answer lies between prove no more than one.
-        if let Some(told_since) = &mut self.told_since {
-            told_since.retain(|part, since| parts[*part].is_some() || *since + super::GONE_GRACE <= now);
-            for (part, _) in parts.iter().enumerate().filter(|(_, told)| told.is_some()) {
-                told_since.entry(part).or_insert(now);
-            }
-        }
-        let there: BTreeSet<String> = parts.iter().flatten().flatten().cloned().collect();
-        for missing in self.present.difference(&there).filter(|what| told(what)) {
-            self.gone_since.entry(missing.clone()).or_insert(now);
-        }
-        self.gone_since.retain(|what, since| told(what) && !there.contains(what) && *since + super::GONE_GRACE > now);
-        self.present.retain(|what| there.contains(what) || self.gone_since.contains_key(what) || !told(what));
-        self.present.extend(there);
-    }
 }
 
 fn keep(since: &mut BTreeMap<String, Timestamp>, key: &str, holds: bool, now: Timestamp) {
@@ -287,7 +233,7 @@ fn keep(since: &mut BTreeMap<String, Timestamp>, key: &str, holds: bool, now: Ti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::{LayerSettings, OpsWorks, OwLayer, OwStack, Owned, Provided, Rest, StackSettings};
+    use crate::plan::gone::tests::{at, seen};
 
     #[test]
     fn what_was_refused_for_want_of_room_is_tried_again_once_there_is_clearly_more_of_it() {
@@ -317,134 +263,6 @@ mod tests {
         assert!(look(&mut facts, 840));
     }
 
-    fn seen(layers: &[&str]) -> Observed {
-        let layer = |short_name: &&str| OwLayer {
-            id: format!("id-of-{short_name}"),
-            ours: true,
-            settings: LayerSettings { short_name: (*short_name).to_owned(), ..LayerSettings::default() },
-            tags: None,
-        };
-        let stack = OwStack { id: "id".into(), ours: true, settings: StackSettings::default() };
-        Observed {
-            provided: Provided {
-                instances: Seen::Known(Vec::new()),
-                rest: Rest::OpsWorks(OpsWorks {
-                    stack: Seen::Known(Some(stack)),
-                    layers: Seen::Known(layers.iter().map(layer).collect()),
-                    apps: Seen::Known(Vec::new()),
-                    attached: Seen::Known(BTreeMap::new()),
-                    databases: Seen::Known(Vec::new()),
-                    load_scaling: Seen::Known(BTreeMap::new()),
-                }),
-            },
-            stale: None,
-            balancers: BTreeMap::new(),
-            owned: Owned::default(),
-            engines: BTreeMap::new(),
-            registry: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            figures: BTreeMap::new(),
-            metered: BTreeMap::new(),
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    #[test]
-    fn what_a_read_misses_once_is_not_gone() {
-        let mut facts = Facts::default();
-        facts.note_gone(&seen(&["docker"]), at(0));
-        facts.note_gone(&seen(&[]), at(1));
-        assert_eq!(facts.gone_since, BTreeMap::from([("layer docker".to_owned(), at(1))]));
-        facts.note_gone(&seen(&["docker"]), at(2));
-        assert!(facts.gone_since.is_empty());
-    }
-
-    #[test]
-    fn what_stays_away_for_the_whole_grace_is_gone_for_certain() {
-        let mut facts = Facts::default();
-        facts.note_gone(&seen(&["docker"]), at(0));
-        for second in 1..11 {
-            facts.note_gone(&seen(&[]), at(second));
-            assert!(facts.gone_since.contains_key("layer docker"), "second {second}");
-        }
-        facts.note_gone(&seen(&[]), at(11));
-        assert!(facts.gone_since.is_empty());
-    }
-
-    #[test]
-    fn what_was_never_there_is_not_waited_for() {
-        let mut facts = Facts::default();
-        facts.note_gone(&seen(&[]), at(0));
-        facts.note_gone(&seen(&[]), at(1));
-        assert!(facts.gone_since.is_empty());
-    }
-
-    #[test]
-    fn a_controller_that_has_just_begun_takes_nothing_for_absent_at_its_first_look() {
-        let mut facts = Facts::at_first();
-        facts.note_gone(&seen(&[]), at(0));
-        assert_eq!(facts.doubt("layer docker", at(0)).map(|doubt| doubt.until), Some(at(10)));
-        facts.note_gone(&seen(&[]), at(10));
-        assert_eq!(facts.doubt("layer docker", at(10)), None);
-    }
-
-    #[test]
-    fn what_gave_no_answer_at_first_is_doubted_from_its_first_answer_on() {
-        let mut facts = Facts::at_first();
-        let mut blind = seen(&[]);
-        let none = Trouble { class: Class::Transient, message: "none".into() };
-        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
-        facts.note_gone(&blind, at(0));
-        facts.note_gone(&seen(&[]), at(20));
-        assert_eq!(facts.doubt("stack", at(20)), None);
-        assert_eq!(facts.doubt("layer docker", at(20)).map(|doubt| doubt.until), Some(at(30)));
-    }
-
-    #[test]
-    fn two_reads_that_miss_it_with_no_answer_in_between_prove_no_more_than_one() {
-        let mut blind = seen(&[]);
-        let none = Trouble { class: Class::Transient, message: "none".into() };
-        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
-        let until = |facts: &Facts, now: i64| facts.doubt("layer docker", at(now)).map(|doubt| doubt.until);
-
-        let mut new = Facts::at_first();
-        let mut old = Facts::default();
-        old.note_gone(&seen(&["docker"]), at(0));
-        for facts in [&mut new, &mut old] {
-            facts.note_gone(&seen(&[]), at(1));
-            facts.note_gone(&blind, at(5));
-            facts.note_gone(&seen(&[]), at(30));
-            assert_eq!(until(facts, 30), Some(at(40)));
-            facts.note_gone(&seen(&[]), at(40));
-            assert_eq!(until(facts, 40), None);
-        }
-    }
-
-    #[test]
-    fn what_is_told_as_it_was_is_no_other_look() {
-        let mut facts = Facts::default();
-        facts.note_gone(&seen(&["docker"]), at(0));
-        facts.note_gone(&seen(&[]), at(1));
-        let stale = Some(Trouble { class: Class::Transient, message: "none".into() });
-        facts.note_gone(&Observed { stale, ..seen(&[]) }, at(20));
-        facts.note_gone(&seen(&[]), at(30));
-        assert_eq!(facts.doubt("layer docker", at(30)).map(|doubt| doubt.until), Some(at(40)));
-    }
-
-    #[test]
-    fn what_is_missed_while_another_part_cannot_be_read_is_not_gone() {
-        let mut facts = Facts::default();
-        facts.note_gone(&seen(&["docker"]), at(0));
-        let mut partly = seen(&[]);
-        let none = Trouble { class: Class::Transient, message: "none".into() };
-        partly.provided.opsworks_mut().unwrap().apps = Seen::Unknown(none);
-        facts.note_gone(&partly, at(1));
-        assert_eq!(facts.gone_since, BTreeMap::from([("layer docker".to_owned(), at(1))]));
-    }
-
     #[test]
     fn an_intent_is_over_when_what_was_sent_is_there_and_no_old_read_can_miss_it() {
         let sent = Intent { sent: at(0), token: None, place: None, resent: false };
@@ -453,17 +271,5 @@ mod tests {
         assert!(facts.intents_over(&BTreeSet::new(), at(29)).is_empty());
         assert_eq!(facts.intents_over(&BTreeSet::new(), at(30)), ["create a"]);
         assert!(facts.intents_over(&wanted, at(30)).is_empty());
-    }
-
-    #[test]
-    fn an_answer_that_is_none_dates_nothing() {
-        let mut facts = Facts::default();
-        facts.note_gone(&seen(&["docker"]), at(0));
-        let mut blind = seen(&[]);
-        let none = Trouble { class: Class::Transient, message: "no answer".into() };
-        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
-        facts.note_gone(&blind, at(1));
-        assert!(facts.gone_since.is_empty());
-        assert!(facts.present.contains("layer docker"));
     }
 }

@@ -211,9 +211,9 @@ impl One<'_> {
         let gone = facts.gone_since.keys().filter(|name| fleet::index_in(self.layer, name).is_some()).cloned();
         let unseen = declared.chain(gone).filter(|name| !members.iter().any(|(_, it)| it.hostname == **name));
         let doubted = unseen.filter_map(|name| Some((facts.doubt(&name, now)?.until, name)));
-        if let Some((until, name)) = doubted.filter(|(until, _)| *until > now).max() {
+        if let Some((until, name)) = doubted.filter(|(until, _)| until.is_none_or(|until| until > now)).max() {
             let on = format!("another look for {name}, where the migration may have been begun");
-            return Some(Progress::Waits(on, Some(until)));
+            return Some(Progress::Waits(on, until));
         }
         let is_silent = |instance: &Instance| {
             fleet::phase(&instance.status) == fleet::Phase::Online

@@ -17,6 +17,7 @@ pub mod ec2;
 pub mod facts;
 pub mod fleet;
 pub mod forecast;
+pub mod gone;
 pub mod imagine;
 pub mod intent;
 mod job;
@@ -137,7 +138,7 @@ impl Plan {
     /// Plans to make something that is not there, unless it was there a moment ago, or may have been.
     fn make(&mut self, subject: &str, what: &str, action: Action, facts: &Facts, now: Timestamp) {
         if let Some(doubt) = facts.doubt(what, now) {
-            return self.hold(subject, doubt.on, Some(doubt.until));
+            return self.hold(subject, doubt.on, doubt.until);
         }
         self.attempt(subject, action, facts, now);
     }

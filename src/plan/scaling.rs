@@ -168,7 +168,7 @@ impl One<'_> {
         let Some(record) = self.record() else {
             // One read that misses an instance is no reason to do with one less.
             if let Some(doubt) = self.facts.doubt(&format!("{}1", self.layer.short_name), self.now) {
-                return Decision::Wait("another look at the instances".to_owned(), Some(doubt.until));
+                return Decision::Wait("another look at the instances".to_owned(), doubt.until);
             }
             let found = found(self.layer, self.seen);
             return match found {

@@ -151,7 +151,7 @@ impl Desk<'_> {
                 plan.hold(hostname, format!("volume {} ({mount_point}) to be free of {by}", held.id), None);
                 missing = true;
             } else if let Some(doubt) = self.facts.doubt(&subject::volume(hostname, mount_point), self.now) {
-                plan.hold(hostname, format!("its volume ({mount_point}): {}", doubt.on), Some(doubt.until));
+                plan.hold(hostname, format!("its volume ({mount_point}): {}", doubt.on), doubt.until);
                 missing = true;
             }
         }

@@ -102,7 +102,7 @@ async fn an_api_that_throttles_fails_and_lags_for_a_minute_delays_a_fleet_and_do
     let revision = fleet.commit(&manifest.text());
     let mut controller = fleet.start(&["--resync", "2"]);
     let launched = || fleet.states().iter().any(|(_, state)| state == "running");
-    until("it is launched for all that", 150, launched).await;
+    until("it is launched for all that", 240, launched).await;
     let rest = 60_u64.saturating_sub(began.elapsed().as_secs());
     controller.until(name, "observed through the storm", rest.max(5), |status| status.phase() != "Converged").await;
     drop(faults);
