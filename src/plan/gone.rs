@@ -147,6 +147,14 @@ pub(super) mod tests {
         }
     }
 
+    /// What a look that the layers gave no answer to was told.
+    fn blind() -> Observed {
+        let mut blind = seen(&[]);
+        let none = Trouble { class: Class::Transient, message: "none".into() };
+        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
+        blind
+    }
+
     pub fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -193,21 +201,10 @@ pub(super) mod tests {
     #[test]
     fn what_gave_no_answer_at_first_is_doubted_from_its_first_answer_on() {
         let mut facts = Facts::at_first();
-        let mut blind = seen(&[]);
-        let none = Trouble { class: Class::Transient, message: "none".into() };
-        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
-        facts.note_gone(&blind, at(0));
+        facts.note_gone(&blind(), at(0));
         facts.note_gone(&seen(&[]), at(20));
         assert_eq!(facts.doubt("stack", at(20)), None);
         assert_eq!(facts.doubt("layer docker", at(20)).and_then(|doubt| doubt.until), Some(at(30)));
-    }
-
-    /// What a look that the layers gave no answer to was told.
-    fn blind() -> Observed {
-        let mut blind = seen(&[]);
-        let none = Trouble { class: Class::Transient, message: "none".into() };
-        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
-        blind
     }
 
     /// One that has just begun, and one that has seen it before.
@@ -301,10 +298,7 @@ pub(super) mod tests {
     fn an_answer_that_is_none_dates_nothing() {
         let mut facts = Facts::default();
         facts.note_gone(&seen(&["docker"]), at(0));
-        let mut blind = seen(&[]);
-        let none = Trouble { class: Class::Transient, message: "no answer".into() };
-        blind.provided.opsworks_mut().unwrap().layers = Seen::Unknown(none);
-        facts.note_gone(&blind, at(1));
+        facts.note_gone(&blind(), at(1));
         assert!(facts.gone_since.is_empty());
         assert!(facts.present.contains("layer docker"));
     }
